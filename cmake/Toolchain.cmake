@@ -10,7 +10,10 @@ set(CMAKE_CXX_STANDARD 23)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
-set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+# One code model for libraries and programs (all link statically into position-independent executables), because a
+# precompiled header built with -fPIC cannot be used with -fPIE.
+add_compile_options(-fPIE)
+add_link_options(-pie)
 # Debian's module scanning is off: there are no C++20 modules here and the scan costs a process per file.
 set(CMAKE_CXX_SCAN_FOR_MODULES OFF)
 
