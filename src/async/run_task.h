@@ -1,0 +1,34 @@
+// Runs one task to its end on a private loop. For tests and for command-line programs; a daemon owns its loop.
+#pragma once
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+
+#include <optional>
+
+#include "async/task.h"
+
+namespace gs {
+
+template <class T>
+T runTask(asio::io_context& loop, Task<T> task) {
+  std::exception_ptr failure;
+  if constexpr (std::is_void_v<T>) {
+    asio::co_spawn(loop, std::move(task), [&failure](std::exception_ptr e) { failure = e; });
+    loop.run();
+    loop.restart();
+    if (failure) std::rethrow_exception(failure);
+  } else {
+    std::optional<T> result;
+    asio::co_spawn(loop, std::move(task), [&](std::exception_ptr e, T value) {
+      failure = e;
+      if (!e) result.emplace(std::move(value));
+    });
+    loop.run();
+    loop.restart();
+    if (failure) std::rethrow_exception(failure);
+    return std::move(*result);
+  }
+}
+
+}  // namespace gs
