@@ -1,0 +1,149 @@
+// Every message of the agent contract as a plain value, with its encoding to and from protobuf bytes.
+//
+// decode… checks what protobuf cannot: ids and digests are of the right form, enumerations are set, counts and lengths
+// are within the contract's limits. A message that fails is kInvalidArgument naming the field; nothing half-decoded
+// leaves. Both ends are served by these functions, so neither sees a .pb.h. Pure; any thread.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "base/secret.h"
+#include "wire/host_types.h"
+#include "wire/sandbox_types.h"
+
+namespace gs {
+
+inline constexpr std::uint32_t kAgentProtocol = 1;
+inline constexpr std::size_t kMaxLinkFrameBytes = 256 * 1024;
+
+struct Hello {
+  std::uint32_t protocol = kAgentProtocol;
+  std::vector<std::string> features;
+  HostFacts facts;
+  HostTelemetry telemetry;
+  std::string assignmentsDigest;  // raw 32 bytes
+  std::uint64_t lastEpoch = 0;
+  friend bool operator==(const Hello&, const Hello&) = default;
+};
+struct Heartbeat {
+  std::uint64_t sequence = 0;
+  HostTelemetry telemetry;
+  friend bool operator==(const Heartbeat&, const Heartbeat&) = default;
+};
+struct Inventory {
+  std::vector<AssignmentVersion> assignments;
+  friend bool operator==(const Inventory&, const Inventory&) = default;
+};
+struct AssignmentAck {
+  SandboxId sandboxId;
+  std::uint64_t generation = 0;
+  std::optional<Error> refusal;
+};
+struct BlobCredentialRequest {
+  std::uint64_t requestId = 0;
+  Digest manifest;
+};
+struct FactsChanged {
+  HostFacts facts;
+};
+
+struct HelloAck {
+  std::uint64_t epoch = 0;
+  Millis heartbeat{3000};
+  std::vector<std::string> features;
+  WallTime serverTime{};
+};
+struct HeartbeatAck {
+  std::uint64_t sequence = 0;
+};
+struct InventoryRequest {};
+struct ObservationAck {
+  SandboxId sandboxId;
+  std::uint64_t sequence = 0;
+};
+struct BlobCredentialReply {
+  std::uint64_t requestId = 0;
+  std::optional<Error> error;
+  SecretString credential;
+  WallTime expiresAt{};
+  std::string manifest;  // canonical JSON
+};
+struct OpenChannels {
+  std::vector<SecretString> tickets;
+};
+
+struct AgentMessage {
+  std::uint64_t epoch = 0;
+  std::variant<std::monostate, Hello, Heartbeat, Inventory, AssignmentAck, Observation, BlobCredentialRequest,
+               FactsChanged>
+      body;  // monostate: a case this version does not know; ignore it
+};
+struct ServerMessage {
+  std::uint64_t epoch = 0;
+  std::variant<std::monostate, HelloAck, HeartbeatAck, InventoryRequest, Assignment, ObservationAck,
+               BlobCredentialReply, OpenChannels>
+      body;
+};
+
+struct EnrollRequest {
+  SecretString token;
+  std::string csrPem;
+  std::string hostName;
+  HostFacts facts;
+};
+struct EnrollResponse {
+  HostId hostId;
+  ClusterId clusterId;
+  std::string hostName;
+  std::string certificatePem;
+  std::string caPem;
+};
+struct RenewRequest {
+  std::string csrPem;
+};
+struct RenewResponse {
+  std::string certificatePem;
+  std::string caPem;
+};
+
+struct ExecSession {
+  std::vector<std::string> argv;
+  std::vector<std::string> env;  // NAME=value
+  std::string workingDir;
+  std::string user;
+  friend bool operator==(const ExecSession&, const ExecSession&) = default;
+};
+struct SessionOpen {
+  SessionId sessionId;
+  SandboxId sandboxId;
+  ExecSession exec;
+};
+
+[[nodiscard]] std::string encode(const AgentMessage& message);
+[[nodiscard]] std::string encode(const ServerMessage& message);
+[[nodiscard]] std::string encode(const EnrollRequest& message);
+[[nodiscard]] std::string encode(const EnrollResponse& message);
+[[nodiscard]] std::string encode(const RenewRequest& message);
+[[nodiscard]] std::string encode(const RenewResponse& message);
+[[nodiscard]] std::string encode(const SessionOpen& message);
+[[nodiscard]] std::string encodeStatus(const Error& error);
+// The journal's form of an assignment and an observation.
+[[nodiscard]] std::string encode(const Assignment& message);
+[[nodiscard]] std::string encode(const Observation& message);
+[[nodiscard]] std::string encode(const HostFacts& message);
+
+[[nodiscard]] Result<AgentMessage> decodeAgentMessage(std::string_view bytes);
+[[nodiscard]] Result<ServerMessage> decodeServerMessage(std::string_view bytes);
+[[nodiscard]] Result<EnrollRequest> decodeEnrollRequest(std::string_view bytes);
+[[nodiscard]] Result<EnrollResponse> decodeEnrollResponse(std::string_view bytes);
+[[nodiscard]] Result<RenewRequest> decodeRenewRequest(std::string_view bytes);
+[[nodiscard]] Result<RenewResponse> decodeRenewResponse(std::string_view bytes);
+[[nodiscard]] Result<SessionOpen> decodeSessionOpen(std::string_view bytes);
+[[nodiscard]] Result<Error> decodeStatus(std::string_view bytes);
+[[nodiscard]] Result<Assignment> decodeAssignment(std::string_view bytes);
+[[nodiscard]] Result<Observation> decodeObservation(std::string_view bytes);
+[[nodiscard]] Result<HostFacts> decodeHostFacts(std::string_view bytes);
+
+}  // namespace gs

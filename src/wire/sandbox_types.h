@@ -1,0 +1,99 @@
+// Assignments and observations as plain values. Mirrors proto/globalstacks/agent/v1/sandbox.proto, which says what each
+// field means and what orders what.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/digest.h"
+#include "base/ids.h"
+
+namespace gs {
+
+enum class DesiredState : std::uint8_t { kRunning, kStopped, kDeleted };
+
+// The states of design §4. The first three and kArchived exist in the control plane only.
+enum class SandboxState : std::uint8_t {
+  kRequested,
+  kPlacing,
+  kProvisioning,
+  kStarting,
+  kRunning,
+  kStopped,
+  kArchived,
+  kFailed,
+  kDeleting,
+  kDeleted,
+  kUnknown,
+};
+
+[[nodiscard]] std::string_view desiredStateName(DesiredState state);  // "running"
+[[nodiscard]] std::string_view sandboxStateName(SandboxState state);  // "provisioning"
+[[nodiscard]] Result<DesiredState> parseDesiredState(std::string_view name);
+[[nodiscard]] Result<SandboxState> parseSandboxState(std::string_view name);
+
+struct Resources {
+  std::uint32_t cpuMillis = 1000;
+  std::uint64_t memoryBytes = 512ULL << 20;
+  std::uint32_t pids = 512;
+  friend bool operator==(const Resources&, const Resources&) = default;
+};
+
+struct SandboxSpec {
+  std::string name;
+  std::string runtime = "docker";
+  Digest manifest;
+  std::string blueprintName;  // for messages only
+  std::vector<std::string> command;
+  std::vector<std::pair<std::string, std::string>> env;
+  std::string workingDir;
+  std::string user;
+  Resources resources;
+  friend bool operator==(const SandboxSpec&, const SandboxSpec&) = default;
+};
+
+struct Assignment {
+  SandboxId sandboxId;
+  std::uint64_t generation = 0;
+  DesiredState desired = DesiredState::kRunning;
+  SandboxSpec spec;
+  Millis stopGrace{10'000};
+  friend bool operator==(const Assignment&, const Assignment&) = default;
+};
+
+struct ExitInfo {
+  int code = 0;
+  int signal = 0;
+  bool oomKilled = false;
+  WallTime at{};
+  friend bool operator==(const ExitInfo&, const ExitInfo&) = default;
+};
+
+struct Observation {
+  SandboxId sandboxId;
+  std::uint64_t generation = 0;
+  std::uint64_t sequence = 0;
+  SandboxState state = SandboxState::kUnknown;
+  std::string reason;
+  std::string message;
+  std::optional<ExitInfo> exit;
+  WallTime observedAt{};
+  std::optional<WallTime> startedAt;
+  friend bool operator==(const Observation&, const Observation&) = default;
+};
+
+struct AssignmentVersion {
+  SandboxId sandboxId;
+  std::uint64_t generation = 0;
+  friend bool operator==(const AssignmentVersion&, const AssignmentVersion&) = default;
+};
+
+// Hello.assignments_digest: raw SHA-256 over "<id> <generation>\n", sorted by id. Order of the input does not matter.
+[[nodiscard]] std::string assignmentsDigest(std::vector<AssignmentVersion> versions);
+
+}  // namespace gs

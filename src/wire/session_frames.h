@@ -1,0 +1,43 @@
+// The frames of gstacks.session.v1: one type byte, then the payload. Used by client, server and agent alike.
+//
+// The contract is the openSession operation of openapi/openapi.yaml. Pure; any thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace gs {
+
+inline constexpr std::string_view kSessionSubprotocol = "gstacks.session.v1";
+inline constexpr std::string_view kChannelSubprotocol = "gstacks.channel.v1";
+inline constexpr std::string_view kLinkSubprotocol = "gstacks.agent.v1";
+inline constexpr std::size_t kMaxSessionPayload = 64 * 1024;
+
+enum class SessionFrameType : std::uint8_t {
+  kOpen = 0x00,
+  kStdin = 0x01,
+  kStdinEof = 0x02,
+  kSignal = 0x03,
+  kResize = 0x04,
+  kOpened = 0x10,
+  kStdout = 0x11,
+  kStderr = 0x12,
+  kExit = 0x13,
+  kError = 0x14,
+};
+
+struct SessionFrame {
+  SessionFrameType type;
+  std::string_view payload;  // points into the message it was parsed from
+};
+
+enum class SessionSide : std::uint8_t { kFromClient, kToClient };
+
+// kInvalidArgument: empty, over the limit, or a type that does not belong to that side.
+[[nodiscard]] Result<SessionFrame> parseSessionFrame(std::string_view message, SessionSide side);
+[[nodiscard]] std::string makeSessionFrame(SessionFrameType type, std::string_view payload);
+
+}  // namespace gs
