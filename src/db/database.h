@@ -1,0 +1,105 @@
+// A small SQL layer: connection, prepared statements, transactions. SQLite now; the statements use $1-style parameters
+// and portable SQL, so that a libpq backend fits behind the same three classes.
+//
+// Threads: a Database and all that comes from it belong to one thread at a time (see database_thread.h). Opened with
+// WAL, synchronous=FULL and foreign keys on: a committed transaction survives power loss.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/result.h"
+
+struct sqlite3;
+struct sqlite3_stmt;
+
+namespace gs {
+
+// What can be bound: nothing (NULL), integer, text or bytes.
+struct Blob {
+  std::string bytes;
+};
+using SqlValue = std::variant<std::monostate, std::int64_t, std::string, Blob>;
+
+// One result row; valid until the statement steps again. A column of another type reads as 0 or "".
+class Row {
+ public:
+  explicit Row(sqlite3_stmt* statement) : statement_(statement) {}
+  [[nodiscard]] std::int64_t integer(int column) const;
+  [[nodiscard]] std::string text(int column) const;  // text or bytes
+  [[nodiscard]] bool isNull(int column) const;
+  [[nodiscard]] std::optional<std::int64_t> findInteger(int column) const;
+  [[nodiscard]] std::optional<std::string> findText(int column) const;
+
+ private:
+  sqlite3_stmt* statement_;
+};
+
+class Database {
+ public:
+  // Creates the file (mode 0600) when it is missing. kDataLoss when it is no database or is damaged; kUnavailable when
+  // another process holds it locked for longer than 5 s.
+  [[nodiscard]] static Result<Database> open(const std::string& path);
+  [[nodiscard]] static Result<Database> openInMemory();
+  ~Database();
+  Database(Database&&) noexcept;
+  Database& operator=(Database&&) noexcept;
+
+  // Runs one statement to its end. Unique violations are kAlreadyExists, foreign keys and checks
+  // kFailedPrecondition, a full disk kResourceExhausted, damage kDataLoss.
+  Result<std::int64_t> execute(std::string_view sql, const std::vector<SqlValue>& values = {});  // rows changed
+  // Calls `onRow` for each row, in order.
+  Status query(std::string_view sql, const std::vector<SqlValue>& values, const std::function<void(const Row&)>& onRow);
+  // The first row mapped by `map`, or nothing.
+  template <class F>
+  Result<std::optional<std::invoke_result_t<F, const Row&>>> queryOne(std::string_view sql,
+                                                                      const std::vector<SqlValue>& values, F map) {
+    std::optional<std::invoke_result_t<F, const Row&>> out;
+    GS_CHECK(query(sql, values, [&](const Row& row) {
+      if (!out) out.emplace(map(row));
+    }));
+    return out;
+  }
+  // Several statements separated by semicolons, without parameters: for migrations.
+  Status executeScript(std::string_view sql);
+
+ private:
+  friend class Transaction;
+  struct Cache;
+  Database(sqlite3* handle);
+  Result<sqlite3_stmt*> prepare(std::string_view sql);
+
+  sqlite3* handle_ = nullptr;
+  std::unique_ptr<Cache> cache_;
+};
+
+// BEGIN IMMEDIATE … COMMIT. Rolls back on destruction unless committed. Not nested.
+class Transaction {
+ public:
+  [[nodiscard]] static Result<Transaction> begin(Database& database);
+  ~Transaction();
+  Transaction(Transaction&& other) noexcept : database_(std::exchange(other.database_, nullptr)) {}
+  Transaction& operator=(Transaction&&) = delete;
+  [[nodiscard]] Status commit();
+
+ private:
+  explicit Transaction(Database* database) : database_(database) {}
+  Database* database_;
+};
+
+// One step of the schema. Names are recorded; a step that ran is never run again or changed.
+struct Migration {
+  std::string_view name;  // "0001_first"
+  std::string_view sql;
+};
+
+// Applies what is missing, each in a transaction, in order. A database that has a step this program does not know was
+// written by a newer version: kFailedPrecondition naming it, and nothing is touched.
+[[nodiscard]] Status migrate(Database& database, const std::vector<Migration>& migrations);
+
+}  // namespace gs
