@@ -1,0 +1,166 @@
+// What the control plane knows, as plain values: one struct a table. No I/O, no JSON, no SQL.
+//
+// `version` grows by one with every update that a client can see; it is the ETag. Secrets are here only as SHA-256
+// hashes (raw 32 bytes).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/digest.h"
+#include "base/ids.h"
+#include "wire/host_types.h"
+#include "wire/sandbox_types.h"
+
+namespace gs {
+
+enum class Role : std::uint8_t { kViewer, kMember, kAdmin };  // each includes the one before
+[[nodiscard]] std::string_view roleName(Role role);
+[[nodiscard]] Result<Role> parseRole(std::string_view name);
+
+struct TenantRecord {
+  TenantId id;
+  std::string name;
+  WallTime createdAt{};
+};
+
+struct UserRecord {
+  UserId id;
+  TenantId tenantId;
+  std::string email;
+  Role role = Role::kViewer;
+  WallTime createdAt{};
+};
+
+struct ApiKeyRecord {
+  ApiKeyId id;
+  TenantId tenantId;
+  UserId userId;
+  std::string name;
+  Role role = Role::kViewer;  // never above the user's own
+  std::string secretHash;
+  WallTime createdAt{};
+  std::optional<WallTime> lastUsedAt;
+  std::optional<WallTime> revokedAt;
+};
+
+enum class ClusterKind : std::uint8_t { kByo, kManaged };
+
+struct ClusterRecord {
+  ClusterId id;
+  TenantId tenantId;
+  std::string name;
+  ClusterKind kind = ClusterKind::kByo;
+  bool isDefault = false;
+  WallTime createdAt{};
+  std::int64_t version = 1;
+};
+
+struct TokenRecord {
+  TokenId id;
+  TenantId tenantId;
+  ClusterId clusterId;
+  std::string name;
+  std::string secretHash;
+  std::int64_t maxUses = 1;
+  std::int64_t uses = 0;
+  WallTime createdAt{};
+  WallTime expiresAt{};
+  std::optional<WallTime> revokedAt;
+};
+
+enum class HostState : std::uint8_t { kConnected, kDisconnected, kRevoked };
+
+struct HostRecord {
+  HostId id;
+  TenantId tenantId;
+  ClusterId clusterId;
+  std::string name;
+  HostState state = HostState::kDisconnected;
+  std::string disconnectReason;  // link_closed, heartbeat_lost, superseded, server_restarted
+  std::optional<WallTime> connectedAt;
+  std::optional<WallTime> lastSeenAt;
+  std::int64_t epoch = 0;
+  std::int64_t protocol = 0;
+  std::vector<std::string> features;
+  HostFacts facts;
+  HostTelemetry telemetry;
+  std::map<std::string, std::string> tags;
+  WallTime createdAt{};
+  std::int64_t version = 1;
+  std::int64_t sandboxCount = 0;  // not deleted; computed by the store
+};
+
+struct CertificateRecord {
+  std::string serialHex;
+  HostId hostId;
+  WallTime notAfter{};
+  std::optional<WallTime> revokedAt;
+};
+
+struct BlueprintRecord {
+  BlueprintId id;
+  TenantId tenantId;
+  std::string name;
+  Digest manifestDigest;
+  std::string manifest;     // canonical JSON
+  std::string imageConfig;  // the untouched OCI image config
+  std::string architecture;
+  std::string os;
+  std::int64_t sizeBytes = 0;  // all blobs
+  Digest archiveDigest;
+  std::string source;  // "archive"
+  UserId createdBy;
+  WallTime createdAt{};
+};
+
+struct SandboxRecord {
+  SandboxId id;
+  TenantId tenantId;
+  ClusterId clusterId;
+  HostId hostId;
+  std::string name;
+  BlueprintId blueprintId;
+  SandboxSpec spec;
+  DesiredState desired = DesiredState::kRunning;
+  SandboxState state = SandboxState::kRequested;
+  std::string reason;
+  std::string message;
+  std::optional<ExitInfo> exit;
+  std::int64_t generation = 1;
+  std::int64_t observedGeneration = 0;
+  std::int64_t sequence = 0;
+  Millis stopGrace{10'000};
+  std::optional<WallTime> startedAt;
+  UserId createdBy;
+  WallTime createdAt{};
+  WallTime updatedAt{};
+  std::int64_t version = 1;
+};
+
+struct AuditRecord {
+  std::int64_t id = 0;
+  TenantId tenantId;
+  std::string actor;    // usr_…/key_…, hst_…, or "system"
+  std::string action;   // "sandbox.create"
+  std::string subject;  // id of what it was done to
+  std::string detail;   // one line, no secrets
+  WallTime at{};
+};
+
+// A page of a list: items after `cursor`, and the cursor for the next page when there is more.
+template <class T>
+struct Page {
+  std::vector<T> items;
+  std::string nextCursor;
+};
+struct PageRequest {
+  std::int64_t limit = 50;
+  std::string cursor;  // opaque; from the page before
+};
+
+}  // namespace gs

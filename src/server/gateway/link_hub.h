@@ -1,0 +1,30 @@
+// The live links: which host can be spoken to now, and how to tell it something.
+//
+// Loop thread only. Nothing here is durable: after a restart it is empty and fills as agents dial in. What must reach a
+// host is in the store; the hub only makes it arrive sooner.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "async/deadline.h"
+#include "async/task.h"
+#include "net/web_socket.h"
+#include "wire/messages.h"
+
+namespace gs {
+
+class LinkHub {
+ public:
+  virtual ~LinkHub() = default;
+  [[nodiscard]] virtual bool isConnected(const HostId& host) const = 0;
+  // Sends when the host is connected; otherwise does nothing (the reconnect brings it). Never blocks.
+  virtual void sendAssignment(const HostId& host, const Assignment& assignment) = 0;
+  // Cuts the link and every spare channel of the host with that close code, now. Unknown host: nothing.
+  virtual void cut(const HostId& host, std::uint16_t code, std::string reason) = 0;
+  // A data channel of the host, ready for SessionOpen: a spare, or one asked for now. kUnavailable when the host is not
+  // connected, kDeadlineExceeded when no channel came in time. Each channel is given out once.
+  [[nodiscard]] virtual Task<Result<std::shared_ptr<WebSocket>>> takeChannel(HostId host, Deadline deadline) = 0;
+};
+
+}  // namespace gs

@@ -1,0 +1,156 @@
+// The control plane's durable state: every SQL statement of the server is behind this class.
+//
+// Every call runs on the database's own thread, in order, each in one transaction; a call that failed changed nothing.
+// Tenant-scoped reads take the tenant and answer kNotFound for another tenant's id, so that existence never leaks.
+// Updates that take `expectedVersion` answer kAborted (reason "version_mismatch") when it is not the present one.
+// Loop thread only. Restart: everything that returned success is there (WAL, FULL).
+//
+// Changes that people make take an Actor; its line goes to the audit log in the same transaction.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "async/task.h"
+#include "server/core/records.h"
+
+namespace gs {
+
+struct Actor {
+  TenantId tenantId;
+  UserId userId;
+  ApiKeyId apiKeyId;
+  Role role = Role::kViewer;
+};
+
+class Store {
+ public:
+  // Opens and migrates. Errors as Database::open and migrate.
+  [[nodiscard]] static Result<std::unique_ptr<Store>> open(const std::string& path);
+  virtual ~Store() = default;
+
+  // --- tenants, users, keys -------------------------------------------------------------------------------------
+  // Tenant, its default byo cluster "default", its first admin and that admin's first key, together.
+  // kAlreadyExists when the tenant's name is taken.
+  struct NewTenant {
+    TenantRecord tenant;
+    UserRecord admin;
+    ApiKeyRecord key;
+    ClusterRecord cluster;
+  };
+  [[nodiscard]] virtual Task<Status> insertTenant(NewTenant all) = 0;
+  [[nodiscard]] virtual Task<Result<TenantRecord>> getTenant(TenantId id) = 0;
+  [[nodiscard]] virtual Task<Result<UserRecord>> getUser(TenantId tenant, UserId id) = 0;
+  [[nodiscard]] virtual Task<Status> insertApiKey(Actor actor, ApiKeyRecord key) = 0;
+  // By id alone (authentication); revoked ones included, the caller decides.
+  [[nodiscard]] virtual Task<Result<ApiKeyRecord>> getApiKey(ApiKeyId id) = 0;
+  [[nodiscard]] virtual Task<Result<Page<ApiKeyRecord>>> listApiKeys(TenantId tenant, PageRequest page) = 0;
+  [[nodiscard]] virtual Task<Status> revokeApiKey(Actor actor, ApiKeyId id) = 0;  // repeat: success
+  [[nodiscard]] virtual Task<Status> touchApiKey(ApiKeyId id, WallTime at) = 0;
+
+  // --- clusters, tokens -----------------------------------------------------------------------------------------
+  [[nodiscard]] virtual Task<Status> insertCluster(Actor actor, ClusterRecord cluster) = 0;
+  [[nodiscard]] virtual Task<Result<ClusterRecord>> getCluster(TenantId tenant, ClusterId id) = 0;
+  [[nodiscard]] virtual Task<Result<ClusterRecord>> getDefaultCluster(TenantId tenant) = 0;
+  [[nodiscard]] virtual Task<Result<Page<ClusterRecord>>> listClusters(TenantId tenant, PageRequest page) = 0;
+  [[nodiscard]] virtual Task<Result<ClusterRecord>> renameCluster(Actor actor, ClusterId id, std::string name,
+                                                                  std::int64_t expectedVersion) = 0;
+  // kFailedPrecondition when it is the default one or has hosts.
+  [[nodiscard]] virtual Task<Status> deleteCluster(Actor actor, ClusterId id) = 0;
+  [[nodiscard]] virtual Task<Status> insertToken(Actor actor, TokenRecord token) = 0;  // managed: kFailedPrecondition
+  [[nodiscard]] virtual Task<Result<TokenRecord>> getToken(TenantId tenant, TokenId id) = 0;
+  [[nodiscard]] virtual Task<Result<Page<TokenRecord>>> listTokens(TenantId tenant, PageRequest page) = 0;
+  [[nodiscard]] virtual Task<Status> revokeToken(Actor actor, TokenId id) = 0;  // repeat: success
+
+  // --- enrollment and hosts -------------------------------------------------------------------------------------
+  // Burns one use of the token and inserts the host (name made unique) and its certificate, in one transaction.
+  // kUnauthenticated with reason token_unknown, token_expired, token_exhausted or token_revoked; the secret hash is
+  // compared in constant time before anything is told apart.
+  struct Enrollment {
+    TokenId tokenId;
+    std::string secretHash;
+    HostId hostId;
+    std::string wantedName;
+    HostFacts facts;
+    CertificateRecord certificate;
+    WallTime now{};
+  };
+  [[nodiscard]] virtual Task<Result<HostRecord>> enrollHost(Enrollment enrollment) = 0;
+  // A renewed certificate; earlier ones of the host stay valid until they expire. kPermissionDenied: host revoked.
+  [[nodiscard]] virtual Task<Status> insertCertificate(CertificateRecord certificate) = 0;
+  // Whether a presented certificate is known and not revoked, with its host, whatever the tenant.
+  // kUnauthenticated: unknown serial or host. kPermissionDenied (reason host_revoked): revoked.
+  [[nodiscard]] virtual Task<Result<HostRecord>> authenticateHost(HostId id, std::string serialHex) = 0;
+
+  [[nodiscard]] virtual Task<Result<HostRecord>> getHost(TenantId tenant, HostId id) = 0;
+  [[nodiscard]] virtual Task<Result<Page<HostRecord>>> listHosts(TenantId tenant, std::optional<ClusterId> cluster,
+                                                                 PageRequest page) = 0;
+  struct HostUpdate {
+    std::optional<std::string> name;
+    std::optional<std::map<std::string, std::string>> tags;
+  };
+  [[nodiscard]] virtual Task<Result<HostRecord>> updateHost(Actor actor, HostId id, HostUpdate update,
+                                                            std::int64_t expectedVersion) = 0;
+  enum class RemoveHost : std::uint8_t { kOnlyWhenEmpty, kAlsoWithSandboxes };
+  // Revokes its certificates, marks the host revoked and hides it; sandboxes on it become failed/host_removed.
+  // kFailedPrecondition when it has sandboxes and kOnlyWhenEmpty. Repeat: kNotFound.
+  [[nodiscard]] virtual Task<Status> removeHost(Actor actor, HostId id, RemoveHost mode) = 0;
+
+  // Link life. linkUp gives the new epoch (greater than every one before).
+  struct LinkUp {
+    HostId hostId;
+    std::int64_t protocol = 0;
+    std::vector<std::string> features;
+    HostFacts facts;
+    HostTelemetry telemetry;
+    WallTime now{};
+  };
+  [[nodiscard]] virtual Task<Result<std::int64_t>> linkUp(LinkUp up) = 0;
+  // Ignored unless `epoch` is the host's present one. Sandboxes on it that are not deleted become unknown with reason
+  // host_disconnected; the first observation after a reconnect, or markHostHeard, gives them back their state.
+  [[nodiscard]] virtual Task<Status> linkDown(HostId id, std::int64_t epoch, std::string reason, WallTime now) = 0;
+  // At server start: no link survived it. Hosts become disconnected (server_restarted).
+  [[nodiscard]] virtual Task<Status> markAllDisconnected(WallTime now) = 0;
+  [[nodiscard]] virtual Task<Status> recordTelemetry(HostId id, HostTelemetry telemetry, WallTime now) = 0;
+  [[nodiscard]] virtual Task<Status> recordFacts(HostId id, HostFacts facts, WallTime now) = 0;
+
+  // --- blueprints -----------------------------------------------------------------------------------------------
+  [[nodiscard]] virtual Task<Status> insertBlueprint(Actor actor, BlueprintRecord blueprint) = 0;
+  [[nodiscard]] virtual Task<Result<BlueprintRecord>> getBlueprint(TenantId tenant, BlueprintId id) = 0;
+  // By name, bpt_ id or sha256: digest.
+  [[nodiscard]] virtual Task<Result<BlueprintRecord>> findBlueprint(TenantId tenant, std::string reference) = 0;
+  [[nodiscard]] virtual Task<Result<Page<BlueprintRecord>>> listBlueprints(TenantId tenant, PageRequest page) = 0;
+  // kFailedPrecondition while sandboxes use it; details name them.
+  [[nodiscard]] virtual Task<Status> deleteBlueprint(Actor actor, BlueprintId id) = 0;
+  // Of any tenant; for the blob sweep after a delete.
+  [[nodiscard]] virtual Task<Result<std::vector<std::string>>> allManifests() = 0;
+
+  // --- sandboxes ------------------------------------------------------------------------------------------------
+  [[nodiscard]] virtual Task<Status> insertSandbox(Actor actor, SandboxRecord sandbox) = 0;
+  [[nodiscard]] virtual Task<Result<SandboxRecord>> getSandbox(TenantId tenant, SandboxId id) = 0;
+  [[nodiscard]] virtual Task<Result<SandboxRecord>> findSandbox(TenantId tenant, std::string idOrName) = 0;
+  struct SandboxFilter {
+    std::optional<HostId> host;
+    std::optional<SandboxState> state;
+  };
+  [[nodiscard]] virtual Task<Result<Page<SandboxRecord>>> listSandboxes(TenantId tenant, SandboxFilter filter,
+                                                                        PageRequest page) = 0;
+  // Sets what is wanted and raises the generation. A repeat with the same desired state changes nothing and returns the
+  // record as it is. A deleting sandbox can only be deleted: kFailedPrecondition.
+  [[nodiscard]] virtual Task<Result<SandboxRecord>> setDesired(Actor actor, SandboxId id, DesiredState desired,
+                                                               Millis stopGrace) = 0;
+  // What should exist on a host: every sandbox on it that is not deleted.
+  [[nodiscard]] virtual Task<Result<std::vector<SandboxRecord>>> sandboxesOnHost(HostId id) = 0;
+  // Applies an observation of `host`. Older or equal (generation, sequence): nothing changes, the record comes back.
+  // kNotFound when the sandbox is unknown or on another host. A deleted observation removes the record.
+  [[nodiscard]] virtual Task<Result<SandboxRecord>> applyObservation(HostId host, Observation observation) = 0;
+  // The host refused the assignment: failed/spec_rejected.
+  [[nodiscard]] virtual Task<Result<SandboxRecord>> refuseAssignment(HostId host, SandboxId id, std::int64_t generation,
+                                                                     std::string message) = 0;
+
+  // --- audit ----------------------------------------------------------------------------------------------------
+  [[nodiscard]] virtual Task<Status> appendAudit(AuditRecord record) = 0;
+  [[nodiscard]] virtual Task<Result<Page<AuditRecord>>> listAudit(TenantId tenant, PageRequest page) = 0;
+};
+
+}  // namespace gs
