@@ -44,7 +44,7 @@ SAMPLES = [
     ("CreateClusterRequest", False, {"name": "a" * 64, "kind": "byo"}, "names end at 63"),
     ("CreateClusterRequest", False, {"name": "-a", "kind": "byo"}, "no hyphen at an end"),
     ("CreateClusterRequest", False, {"name": "a", "kind": "cloud"}, "kinds are closed"),
-    ("CreateClusterRequest", False, {"name": "a", "kind": "byo"}, "null is not absence"),
+    ("CreateClusterRequest", False, {"name": "a", "kind": None}, "null is not absence"),
     ("CreateClusterRequest", True, {"name": "a" * 63, "kind": "managed"}, "all members, longest name"),
     ("UpdateHostRequest", False, {}, "an update changes something"),
     ("UpdateHostRequest", False, {"tags": {"Bad Key": "x"}}, "tag keys have a form"),
