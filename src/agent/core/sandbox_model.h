@@ -1,0 +1,106 @@
+// The rules of one sandbox's life on its host: what is known in, what to do next out. Pure: no I/O, no clock.
+//
+// The durable part (SandboxRecord) is journalled before every effect; the volatile part (SandboxFacts) is rebuilt by
+// looking after a restart. decide() is called again after each effect and each change, until it says kWait. Because it
+// starts from what is observed and not from what was intended, running it twice is harmless, and a crash at any point
+// resumes by looking.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "wire/sandbox_types.h"
+
+namespace gs {
+
+// The effect that was journalled last and whose result is not known yet.
+enum class Intent : std::uint8_t { kNone, kCreate, kStart, kStop, kRemove };
+[[nodiscard]] std::string_view intentName(Intent intent);
+[[nodiscard]] Intent parseIntent(std::string_view name);  // unknown: kNone
+
+struct SandboxRecord {
+  Assignment assignment;
+  Intent intent = Intent::kNone;
+  // The generation in whose name the present (or last) run was started; 0: never.
+  std::uint64_t runGeneration = 0;
+  // Container start time before the pending kStart, to tell whether that start happened.
+  std::optional<WallTime> startedBefore;
+  // The host's boot in which that run was started: a run does not survive a reboot, and that is not its own failure.
+  std::string runBootId;
+  // The generation that failed for good; decide() leaves it alone until a newer one comes.
+  std::uint64_t failedGeneration = 0;
+  // What execs get when they do not say: from the spec, else the image.
+  std::string execUser;
+  std::string execWorkingDir;
+  // The last observation made, and how far the server has acknowledged.
+  Observation observation;
+  std::uint64_t ackedSequence = 0;
+  friend bool operator==(const SandboxRecord&, const SandboxRecord&) = default;
+};
+
+// What was seen of the container; kUnknown: not looked yet, or the runtime did not answer.
+enum class Seen : std::uint8_t { kUnknown, kAbsent, kCreated, kRunning, kExited };
+
+struct SandboxFacts {
+  Seen container = Seen::kUnknown;
+  std::optional<WallTime> startedAt;  // of the present or last run, by the runtime
+  std::optional<ExitInfo> exit;     // of the container, when exited
+  bool gateOpen = false;            // the guest said so
+  bool blueprintReady = false;
+  std::optional<ExitInfo> workloadExit;
+  std::string workloadStartError;   // set with workloadExit when it could not be started
+  // The runtime stopped answering since the container was last seen running: its end, if any, is the engine's doing.
+  bool runtimeWasLost = false;
+  // This boot; differs from runBootId after a reboot.
+  std::string bootId;
+  // The runtime says that the memory limit was hit in this run.
+  bool oomKilled = false;
+};
+
+enum class Step : std::uint8_t {
+  kInspect,   // look at the container
+  kPrepare,   // make the blueprint local
+  kCreate,
+  kStart,
+  kOpenGate,
+  kStop,
+  kRemove,
+  kFinish,    // deleted and acknowledged: forget the record
+  kWait,      // nothing to do until something changes
+};
+[[nodiscard]] std::string_view stepName(Step step);
+
+// What the world should be told, before the step is taken. Compared with the last observation: the same is not repeated.
+struct ObservationDraft {
+  SandboxState state = SandboxState::kUnknown;
+  std::string reason;
+  std::string message;
+  std::optional<ExitInfo> exit;
+};
+
+struct Decision {
+  Step step = Step::kWait;
+  std::optional<ObservationDraft> observe;
+};
+
+[[nodiscard]] Decision decide(const SandboxRecord& record, const SandboxFacts& facts);
+
+// Whether a newly arrived assignment is taken. Older: kAborted (reason stale_generation). Equal: taken, changes nothing.
+// A spec that differs in what cannot change on a host is kInvalidArgument. Unknown runtime: kUnimplemented.
+enum class Acceptance : std::uint8_t { kNew, kSame };
+[[nodiscard]] Result<Acceptance> checkAssignment(const Assignment& incoming, const SandboxRecord* present);
+
+// How a step's failure is told, and whether the step is tried again. Retryable failures keep the state that was last
+// seen (unknown is not dead); others fail the generation.
+struct FailureVerdict {
+  Retry retry = Retry::kNo;
+  std::string reason;
+  std::string message;
+};
+[[nodiscard]] FailureVerdict judgeFailure(Step step, const Error& error);
+
+// Gives the draft its place in the order: next sequence, the assignment's generation. Nothing when it says nothing new.
+[[nodiscard]] std::optional<Observation> nextObservation(const SandboxRecord& record, const ObservationDraft& draft,
+                                                         WallTime now, std::optional<WallTime> startedAt);
+
+}  // namespace gs

@@ -1,0 +1,206 @@
+#include <gtest/gtest.h>
+
+#include "agent/core/sandbox_model.h"
+
+namespace gs {
+namespace {
+
+Assignment assignment(std::uint64_t generation, DesiredState desired = DesiredState::kRunning) {
+  Assignment a;
+  a.sandboxId = SandboxId::trusted("sbx_00000000000000000000");
+  a.generation = generation;
+  a.desired = desired;
+  a.spec.manifest = Digest::of("m");
+  return a;
+}
+
+const WallTime kNow = fromUnixMillis(1'767'323'045'678);
+
+struct Row {
+  std::string why;
+  DesiredState desired;
+  std::uint64_t generation;
+  std::uint64_t runGeneration;
+  Intent intent;
+  SandboxFacts facts;
+  Step step;
+  std::optional<SandboxState> says;
+  std::string reason;
+};
+
+SandboxFacts seen(Seen container) {
+  SandboxFacts facts;
+  facts.container = container;
+  return facts;
+}
+SandboxFacts withBlueprint(SandboxFacts facts) {
+  facts.blueprintReady = true;
+  return facts;
+}
+SandboxFacts withGate(SandboxFacts facts) {
+  facts.gateOpen = true;
+  return facts;
+}
+SandboxFacts withWorkloadExit(SandboxFacts facts, int code, int signal = 0) {
+  facts.workloadExit = ExitInfo{code, signal, false, kNow};
+  return facts;
+}
+SandboxFacts withContainerExit(SandboxFacts facts, int code, bool oom = false) {
+  facts.exit = ExitInfo{code, 0, oom, kNow};
+  return facts;
+}
+SandboxFacts withLostRuntime(SandboxFacts facts) {
+  facts.runtimeWasLost = true;
+  return facts;
+}
+
+SandboxFacts withBoot(SandboxFacts facts, std::string bootId) {
+  facts.bootId = std::move(bootId);
+  return facts;
+}
+
+using enum DesiredState;
+
+TEST(SandboxModel, DecidesEveryRowOfTheTable) {
+  const auto none = std::optional<SandboxState>();
+  const Row rows[] = {
+      {"nothing is known yet: look first", kRunning, 1, 0, Intent::kNone, seen(Seen::kUnknown), Step::kInspect, none, ""},
+      {"no container and no blueprint", kRunning, 1, 0, Intent::kNone, seen(Seen::kAbsent), Step::kPrepare,
+       SandboxState::kProvisioning, "provisioning"},
+      {"blueprint is local", kRunning, 1, 0, Intent::kNone, withBlueprint(seen(Seen::kAbsent)), Step::kCreate,
+       SandboxState::kProvisioning, "provisioning"},
+      {"created, perhaps by a call whose result was lost", kRunning, 1, 0, Intent::kCreate, seen(Seen::kCreated),
+       Step::kStart, SandboxState::kStarting, ""},
+      {"running behind the gate", kRunning, 1, 1, Intent::kNone, seen(Seen::kRunning), Step::kOpenGate,
+       SandboxState::kStarting, ""},
+      {"running, gate open", kRunning, 1, 1, Intent::kNone, withGate(seen(Seen::kRunning)), Step::kWait,
+       SandboxState::kRunning, ""},
+      {"the workload is over, the guest is not", kRunning, 1, 1, Intent::kNone,
+       withWorkloadExit(withGate(seen(Seen::kRunning)), 0), Step::kStop, SandboxState::kStopped,
+       "workload_exited"},
+      {"the host was rebooted under a sandbox that wants to run", kRunning, 1, 1, Intent::kNone,
+       withBoot(withContainerExit(seen(Seen::kExited), 137), "next"), Step::kStart, SandboxState::kStarting, "host_restarted"},
+      {"ended well", kRunning, 1, 1, Intent::kNone, withWorkloadExit(withContainerExit(seen(Seen::kExited), 0), 0),
+       Step::kWait, SandboxState::kStopped, "workload_exited"},
+      {"ended badly", kRunning, 1, 1, Intent::kNone, withWorkloadExit(withContainerExit(seen(Seen::kExited), 0), 3),
+       Step::kWait, SandboxState::kFailed, "workload_exited"},
+      {"ended by the memory limit", kRunning, 1, 1, Intent::kNone,
+       withWorkloadExit(withContainerExit(seen(Seen::kExited), 137, true), 0, 9), Step::kWait, SandboxState::kFailed,
+       "oom_killed"},
+      {"the first process died", kRunning, 1, 1, Intent::kNone, withContainerExit(seen(Seen::kExited), 137), Step::kWait,
+       SandboxState::kFailed, "guest_lost"},
+      {"the engine went down and took it along", kRunning, 1, 1, Intent::kNone,
+       withLostRuntime(withContainerExit(seen(Seen::kExited), 137)), Step::kStart, SandboxState::kStarting,
+       "runtime_restarted"},
+      {"a newer start after it ended", kRunning, 3, 1, Intent::kNone, withContainerExit(seen(Seen::kExited), 0),
+       Step::kStart, SandboxState::kStarting, ""},
+      {"the agent died between intent and start of a second run", kRunning, 3, 3, Intent::kStart,
+       withContainerExit(seen(Seen::kExited), 0), Step::kStart, SandboxState::kStarting, ""},
+      {"somebody removed a container that ran", kRunning, 1, 1, Intent::kNone, withBlueprint(seen(Seen::kAbsent)),
+       Step::kWait, SandboxState::kFailed, "container_lost"},
+      {"stop what runs", kStopped, 2, 1, Intent::kNone, withGate(seen(Seen::kRunning)), Step::kStop, none, ""},
+      {"stopped", kStopped, 2, 1, Intent::kStop, withContainerExit(seen(Seen::kExited), 0), Step::kWait,
+       SandboxState::kStopped, "stopped_by_user"},
+      {"stop of what never ran", kStopped, 2, 0, Intent::kNone, seen(Seen::kAbsent), Step::kWait, SandboxState::kStopped,
+       "stopped_by_user"},
+      {"delete looks first", kDeleted, 2, 1, Intent::kNone, seen(Seen::kUnknown), Step::kInspect,
+       SandboxState::kDeleting, ""},
+      {"delete what runs", kDeleted, 2, 1, Intent::kNone, seen(Seen::kRunning), Step::kRemove, SandboxState::kDeleting,
+       ""},
+      {"delete what was only created", kDeleted, 2, 0, Intent::kCreate, seen(Seen::kCreated), Step::kRemove,
+       SandboxState::kDeleting, ""},
+      {"gone", kDeleted, 2, 1, Intent::kRemove, seen(Seen::kAbsent), Step::kWait, SandboxState::kDeleted, ""},
+  };
+  for (const auto& row : rows) {
+    SandboxRecord record;
+    record.assignment = assignment(row.generation, row.desired);
+    record.runGeneration = row.runGeneration;
+    record.intent = row.intent;
+    const auto decision = decide(record, row.facts);
+    EXPECT_EQ(stepName(decision.step), stepName(row.step)) << row.why;
+    ASSERT_EQ(decision.observe.has_value(), row.says.has_value()) << row.why;
+    if (row.says) {
+      EXPECT_EQ(sandboxStateName(decision.observe->state), sandboxStateName(*row.says)) << row.why;
+      EXPECT_EQ(decision.observe->reason, row.reason) << row.why;
+    }
+  }
+}
+
+TEST(SandboxModel, StartThatHappenedBeforeACrashIsNotRepeated) {
+  SandboxRecord record;
+  record.assignment = assignment(3);
+  record.runGeneration = 3;
+  record.intent = Intent::kStart;
+  record.startedBefore = kNow;
+  SandboxFacts facts = withContainerExit(seen(Seen::kExited), 0);
+  facts.startedAt = kNow;
+  EXPECT_EQ(decide(record, facts).step, Step::kStart);
+  facts.startedAt = kNow + Millis(1);
+  EXPECT_EQ(decide(record, facts).step, Step::kWait);
+}
+
+TEST(SandboxModel, AFailedGenerationIsLeftAloneButNotLeftRunning) {
+  SandboxRecord record;
+  record.assignment = assignment(2);
+  record.failedGeneration = 2;
+  EXPECT_EQ(decide(record, seen(Seen::kAbsent)).step, Step::kWait);
+  EXPECT_EQ(decide(record, seen(Seen::kRunning)).step, Step::kStop);
+  record.assignment.generation = 3;
+  EXPECT_EQ(decide(record, seen(Seen::kCreated)).step, Step::kStart);
+}
+
+TEST(SandboxModel, ADeletedRecordIsForgottenOnlyAfterTheServerKnows) {
+  SandboxRecord record;
+  record.assignment = assignment(2, kDeleted);
+  record.observation.generation = 2;
+  record.observation.sequence = 9;
+  record.observation.state = SandboxState::kDeleted;
+  record.ackedSequence = 8;
+  EXPECT_EQ(decide(record, seen(Seen::kAbsent)).step, Step::kWait);
+  record.ackedSequence = 9;
+  EXPECT_EQ(decide(record, seen(Seen::kAbsent)).step, Step::kFinish);
+}
+
+TEST(CheckAssignment, GenerationsFence) {
+  SandboxRecord held;
+  held.assignment = assignment(5);
+  EXPECT_EQ(checkAssignment(assignment(4), &held).error().reason, "stale_generation");
+  EXPECT_EQ(checkAssignment(assignment(5), &held).value(), Acceptance::kSame);
+  EXPECT_EQ(checkAssignment(assignment(6), &held).value(), Acceptance::kNew);
+  EXPECT_EQ(checkAssignment(assignment(1), nullptr).value(), Acceptance::kNew);
+  auto other = assignment(6);
+  other.spec.manifest = Digest::of("other");
+  EXPECT_EQ(checkAssignment(other, &held).error().code, ErrorCode::kInvalidArgument);
+  auto sbx = assignment(1);
+  sbx.spec.runtime = "sbx";
+  EXPECT_EQ(checkAssignment(sbx, nullptr).error().code, ErrorCode::kUnimplemented);
+  held.assignment.desired = kDeleted;
+  EXPECT_EQ(checkAssignment(assignment(6), &held).error().code, ErrorCode::kFailedPrecondition);
+}
+
+TEST(JudgeFailure, UnknownIsNotDeadAndCleanUpNeverGivesUp) {
+  EXPECT_EQ(judgeFailure(Step::kStart, makeError(ErrorCode::kUnavailable, "x")).retry, Retry::kYes);
+  EXPECT_EQ(judgeFailure(Step::kStart, makeError(ErrorCode::kUnavailable, "x")).reason, "runtime_unavailable");
+  EXPECT_EQ(judgeFailure(Step::kPrepare, makeError(ErrorCode::kUnavailable, "x")).reason, "blueprint_unavailable");
+  EXPECT_EQ(judgeFailure(Step::kPrepare, makeError(ErrorCode::kResourceExhausted, "x")).reason, "disk_full");
+  EXPECT_EQ(judgeFailure(Step::kPrepare, makeError(ErrorCode::kDataLoss, "x")).reason, "blueprint_damaged");
+  EXPECT_EQ(judgeFailure(Step::kPrepare, makeError(ErrorCode::kDataLoss, "x")).retry, Retry::kNo);
+  EXPECT_EQ(judgeFailure(Step::kOpenGate, makeError(ErrorCode::kDeadlineExceeded, "x")).reason, "guest_lost");
+  EXPECT_EQ(judgeFailure(Step::kRemove, makeError(ErrorCode::kInternal, "x")).retry, Retry::kYes);
+}
+
+TEST(NextObservation, SaysNothingTwice) {
+  SandboxRecord record;
+  record.assignment = assignment(1);
+  const ObservationDraft draft{SandboxState::kRunning, "", "", std::nullopt};
+  const auto first = nextObservation(record, draft, kNow, kNow);
+  ASSERT_TRUE(first);
+  EXPECT_EQ(first->sequence, 1U);
+  record.observation = *first;
+  EXPECT_FALSE(nextObservation(record, draft, kNow, kNow));
+  record.assignment.generation = 2;
+  EXPECT_EQ(nextObservation(record, draft, kNow, kNow)->sequence, 2U);
+}
+
+}  // namespace
+}  // namespace gs

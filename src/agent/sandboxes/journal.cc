@@ -1,0 +1,146 @@
+#include "agent/sandboxes/journal.h"
+
+#include "base/log.h"
+#include "wire/messages.h"
+
+namespace gs {
+namespace {
+
+struct StoredRow {
+  std::string id, assignment, intent, runBootId, execUser, execWorkingDir, observation, checksum;
+  std::int64_t runGeneration = 0, failedGeneration = 0, ackedSequence = 0;
+  std::optional<std::int64_t> startedBeforeMs;
+
+  // Over every other column, with lengths, so that no two rows share one text.
+  [[nodiscard]] std::string computeChecksum() const {
+    Hasher hasher;
+    for (const auto* text : {&id, &assignment, &intent, &runBootId, &execUser, &execWorkingDir, &observation}) {
+      hasher.update(fmt::format("{}:", text->size()));
+      hasher.update(*text);
+    }
+    hasher.update(fmt::format("{},{},{},{}", runGeneration, failedGeneration, ackedSequence,
+                              startedBeforeMs ? fmt::format("{}", *startedBeforeMs) : "-"));
+    return hasher.finish().hex();
+  }
+};
+
+StoredRow toRow(const SandboxRecord& record) {
+  StoredRow row;
+  row.id = record.assignment.sandboxId.text();
+  row.assignment = encode(record.assignment);
+  row.intent = std::string(intentName(record.intent));
+  row.runGeneration = static_cast<std::int64_t>(record.runGeneration);
+  row.runBootId = record.runBootId;
+  if (record.startedBefore) row.startedBeforeMs = toUnixMillis(*record.startedBefore);
+  row.failedGeneration = static_cast<std::int64_t>(record.failedGeneration);
+  row.execUser = record.execUser;
+  row.execWorkingDir = record.execWorkingDir;
+  if (record.observation.sequence != 0) row.observation = encode(record.observation);
+  row.ackedSequence = static_cast<std::int64_t>(record.ackedSequence);
+  row.checksum = row.computeChecksum();
+  return row;
+}
+
+Result<SandboxRecord> toRecord(const StoredRow& row) {
+  if (row.checksum != row.computeChecksum()) return fail(ErrorCode::kDataLoss, "the row's checksum does not match");
+  SandboxRecord record;
+  GS_TRY(record.assignment, decodeAssignment(row.assignment));
+  record.intent = parseIntent(row.intent);
+  record.runGeneration = static_cast<std::uint64_t>(row.runGeneration);
+  record.runBootId = row.runBootId;
+  if (row.startedBeforeMs) record.startedBefore = fromUnixMillis(*row.startedBeforeMs);
+  record.failedGeneration = static_cast<std::uint64_t>(row.failedGeneration);
+  record.execUser = row.execUser;
+  record.execWorkingDir = row.execWorkingDir;
+  if (!row.observation.empty()) {
+    GS_TRY(record.observation, decodeObservation(row.observation));
+  }
+  record.ackedSequence = static_cast<std::uint64_t>(row.ackedSequence);
+  return record;
+}
+
+Status quarantine(Database& db, const StoredRow& row) {
+  GS_CHECK(db.execute("INSERT INTO sandbox_quarantine VALUES ($1, $2, $3, $4)",
+                      {row.id, Blob{row.assignment}, Blob{row.observation}, toUnixMillis(SystemClock().wallNow())}));
+  GS_CHECK(db.execute("DELETE FROM sandbox WHERE sandbox_id = $1", {row.id}));
+  return {};
+}
+
+}  // namespace
+
+Task<Result<std::vector<SandboxRecord>>> Journal::load() {
+  co_return co_await database_->transact([](Database& db) -> Result<std::vector<SandboxRecord>> {
+    std::vector<StoredRow> rows;
+    GS_CHECK(db.query(
+        "SELECT sandbox_id, assignment, intent, run_generation, run_boot_id, started_before_ms, failed_generation,"
+        " exec_user, exec_working_dir, observation, acked_sequence, checksum FROM sandbox ORDER BY sandbox_id",
+        {}, [&](const Row& r) {
+          StoredRow row;
+          row.id = r.text(0);
+          row.assignment = r.text(1);
+          row.intent = r.text(2);
+          row.runGeneration = r.integer(3);
+          row.runBootId = r.text(4);
+          row.startedBeforeMs = r.findInteger(5);
+          row.failedGeneration = r.integer(6);
+          row.execUser = r.text(7);
+          row.execWorkingDir = r.text(8);
+          row.observation = r.text(9);
+          row.ackedSequence = r.integer(10);
+          row.checksum = r.text(11);
+          rows.push_back(std::move(row));
+        }));
+    std::vector<SandboxRecord> records;
+    for (const auto& row : rows) {
+      auto record = toRecord(row);
+      if (record) {
+        records.push_back(std::move(*record));
+        continue;
+      }
+      logError("journal_row_quarantined", {{"sandbox", row.id}, {"error", record.error().describe()}});
+      GS_CHECK(quarantine(db, row));
+    }
+    return records;
+  });
+}
+
+Task<Status> Journal::save(SandboxRecord record) {
+  co_return co_await database_->run([row = toRow(record)](Database& db) -> Status {
+    GS_CHECK(db.execute(
+        "INSERT INTO sandbox (sandbox_id, assignment, intent, run_generation, run_boot_id, started_before_ms,"
+        " failed_generation, exec_user, exec_working_dir, observation, acked_sequence, checksum)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+        " ON CONFLICT (sandbox_id) DO UPDATE SET assignment = $2, intent = $3, run_generation = $4, run_boot_id = $5,"
+        " started_before_ms = $6, failed_generation = $7, exec_user = $8, exec_working_dir = $9, observation = $10,"
+        " acked_sequence = $11, checksum = $12",
+        {row.id, Blob{row.assignment}, row.intent, row.runGeneration, row.runBootId,
+         row.startedBeforeMs ? SqlValue(*row.startedBeforeMs) : SqlValue(), row.failedGeneration, row.execUser,
+         row.execWorkingDir, Blob{row.observation}, row.ackedSequence, row.checksum}));
+    return {};
+  });
+}
+
+Task<Status> Journal::forget(SandboxId id) {
+  co_return co_await database_->run([id](Database& db) -> Status {
+    GS_CHECK(db.execute("DELETE FROM sandbox WHERE sandbox_id = $1", {id.text()}));
+    return {};
+  });
+}
+
+Task<Result<std::string>> Journal::readValue(std::string key) {
+  co_return co_await database_->run([key](Database& db) -> Result<std::string> {
+    GS_TRY(auto found, db.queryOne("SELECT value FROM agent_state WHERE key = $1", {key},
+                                   [](const Row& r) { return r.text(0); }));
+    return found.value_or(std::string());
+  });
+}
+
+Task<Status> Journal::writeValue(std::string key, std::string value) {
+  co_return co_await database_->run([key, value](Database& db) -> Status {
+    GS_CHECK(db.execute("INSERT INTO agent_state (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = $2",
+                        {key, value}));
+    return {};
+  });
+}
+
+}  // namespace gs

@@ -1,0 +1,52 @@
+// The durable memory of the host's sandboxes: one row each, written before every effect (design §4, rule 1).
+//
+// A row carries a checksum of its own. A row that cannot be read is moved to sandbox_quarantine and logged, and the
+// others are served: no data file stops a start (rule 5). Loop thread only; each save is one transaction with fsync.
+#pragma once
+
+#include <vector>
+
+#include "agent/core/sandbox_model.h"
+#include "async/task.h"
+#include "db/database_thread.h"
+
+namespace gs {
+
+inline constexpr Migration kJournalMigrations[] = {
+    {"journal_0001",
+     "CREATE TABLE sandbox ("
+     " sandbox_id TEXT PRIMARY KEY,"
+     " assignment BLOB NOT NULL,"        // protobuf Assignment
+     " intent TEXT NOT NULL,"            // effect begun, result unknown: none, create, start, stop, remove
+     " run_generation BIGINT NOT NULL,"
+     " run_boot_id TEXT NOT NULL,"
+     " started_before_ms BIGINT,"
+     " failed_generation BIGINT NOT NULL,"
+     " exec_user TEXT NOT NULL,"
+     " exec_working_dir TEXT NOT NULL,"
+     " observation BLOB NOT NULL,"       // protobuf Observation; empty: none yet
+     " acked_sequence BIGINT NOT NULL,"
+     " checksum TEXT NOT NULL);"
+     "CREATE TABLE sandbox_quarantine (sandbox_id TEXT NOT NULL, assignment BLOB, observation BLOB, quarantined_at_ms BIGINT NOT NULL);"
+     "CREATE TABLE agent_state (key TEXT PRIMARY KEY, value TEXT NOT NULL)"}};
+
+class Journal {
+ public:
+  explicit Journal(DatabaseThread& database) : database_(&database) {}
+
+  // Every readable record, by id.
+  [[nodiscard]] Task<Result<std::vector<SandboxRecord>>> load();
+  // Inserts or replaces. Returns when it is on disk. kResourceExhausted: the disk is full and nothing changed.
+  [[nodiscard]] Task<Status> save(SandboxRecord record);
+  // Unknown: success.
+  [[nodiscard]] Task<Status> forget(SandboxId id);
+
+  // Small named values that must survive: the last link epoch. Absent: empty.
+  [[nodiscard]] Task<Result<std::string>> readValue(std::string key);
+  [[nodiscard]] Task<Status> writeValue(std::string key, std::string value);
+
+ private:
+  DatabaseThread* database_;
+};
+
+}  // namespace gs
