@@ -1,0 +1,207 @@
+#include "guest/sandbox_init.h"
+
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+
+#include "globalstacks/guest/v1/guest.pb.h"
+#include "guest/text.h"
+
+namespace gs::guest {
+namespace {
+
+namespace pb = globalstacks::guest::v1;
+
+constexpr std::uint32_t kProtocol = 1;
+constexpr std::size_t kMaxExecs = 512;
+constexpr std::size_t kMaxSharedVariables = 1024;
+constexpr std::uint32_t kMaxStopGraceMs = 600'000;
+constexpr Millis kShutdownGrace{10'000};
+constexpr Millis kDialRetry{5};
+constexpr int kMaxDialAttempts = 1000;
+
+LaunchSpec fromProto(const pb::ProcessSpec& spec) {
+  return {.argv = {spec.argv().begin(), spec.argv().end()},
+          .env = {spec.env().begin(), spec.env().end()},
+          .workingDir = spec.working_dir(),
+          .user = spec.user()};
+}
+
+std::string frameOf(const pb::GuestFrame& frame) {
+  std::string bytes;
+  appendFrame(bytes, frame);
+  return bytes;
+}
+
+// For GuestHello and GateOpened alike.
+template <class Message>
+void describe(const Workload& workload, Message& message) {
+  switch (workload.phase()) {
+    case Workload::Phase::kNone: break;
+    case Workload::Phase::kRunning: message.mutable_workload_started()->set_pid(workload.pid()); break;
+    case Workload::Phase::kExited: {
+      auto& exited = *message.mutable_workload_exited();
+      exited.set_exit_code(workload.exit().code);
+      exited.set_signal(workload.exit().signal);
+      exited.set_start_error(workload.startError());
+      break;
+    }
+  }
+}
+
+}  // namespace
+
+SandboxInit::SandboxInit(InitSettings settings)
+    : settings_(std::move(settings)),
+      workload_(loop_, reaper_, [this] { onWorkloadExited(); }),
+      control_(
+          loop_, settings_.socketPath, [this] { return makeHello(); },
+          [this](std::string_view payload) { return onFrame(payload); }) {}
+
+int SandboxInit::run() {
+  sigset_t all;
+  ::sigfillset(&all);
+  signals_ = UniqueFd(::signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!signals_.isOpen()) return 1;
+  loop_.watch(signals_.get(), EPOLLIN, [this](std::uint32_t) { onSignals(); });
+  control_.dial();
+  loop_.run();
+  return workload_.phase() == Workload::Phase::kExited ? workload_.exit().shellCode() : 0;
+}
+
+std::string SandboxInit::makeHello() {
+  pb::GuestFrame frame;
+  auto& hello = *frame.mutable_hello();
+  hello.set_protocol(kProtocol);
+  hello.set_version(settings_.version);
+  hello.set_gate_open(gateOpen_);
+  describe(workload_, hello);
+  return frameOf(frame);
+}
+
+bool SandboxInit::onFrame(std::string_view payload) {
+  pb::AgentFrame frame;
+  if (!frame.ParseFromArray(payload.data(), static_cast<int>(payload.size()))) return false;
+  switch (frame.frame_case()) {
+    case pb::AgentFrame::kOpenGate: openGate(frame.open_gate()); break;
+    case pb::AgentFrame::kStartExec: startExec(frame.start_exec()); break;
+    case pb::AgentFrame::kStopWorkload:
+      workload_.stop(Millis(std::min(frame.stop_workload().grace_ms(), kMaxStopGraceMs)));
+      break;
+    case pb::AgentFrame::kPing: {
+      pb::GuestFrame answer;
+      answer.mutable_pong()->set_nonce(frame.ping().nonce());
+      control_.send(frameOf(answer));
+      break;
+    }
+    case pb::AgentFrame::FRAME_NOT_SET: break;
+  }
+  return true;
+}
+
+void SandboxInit::openGate(const pb::OpenGate& request) {
+  if (!gateOpen_ && !stopping_) {
+    gateOpen_ = true;
+    const auto count = std::min<std::size_t>(static_cast<std::size_t>(request.env_size()), kMaxSharedVariables);
+    sharedEnv_.assign(request.env().begin(), request.env().begin() + static_cast<int>(count));
+    if (request.has_workload()) {
+      auto spec = fromProto(request.workload());
+      // A spec that breaks a limit is a workload that cannot be started: there is no other answer to OpenGate.
+      if (const auto problem = checkLaunchSpec(spec)) {
+        workload_.refuse(*problem);
+      } else {
+        workload_.start(spec, sharedEnv_, settings_.childLimits);
+      }
+    }
+  }
+  pb::GuestFrame answer;
+  describe(workload_, *answer.mutable_gate_opened());
+  control_.send(frameOf(answer));
+}
+
+void SandboxInit::startExec(const pb::StartExec& request) {
+  const std::uint64_t id = request.exec_id();
+  if (execs_.contains(id)) return;
+  if (!gateOpen_) return refuseExec(id, pb::ExecFailed::KIND_INVALID, "the gate is closed");
+  if (stopping_) return refuseExec(id, pb::ExecFailed::KIND_BUSY, "the sandbox is being stopped");
+  if (execs_.size() >= kMaxExecs) return refuseExec(id, pb::ExecFailed::KIND_BUSY, "512 execs run already");
+  auto spec = fromProto(request.process());
+  if (const auto problem = checkLaunchSpec(spec)) return refuseExec(id, pb::ExecFailed::KIND_INVALID, *problem);
+  pb::GuestFrame attach;
+  attach.mutable_exec_attach()->set_exec_id(id);
+  attach.mutable_exec_attach()->set_key(request.key());
+  execs_.emplace(id, Exec{});
+  dialExec(id, frameOf(attach), std::move(spec), 0);
+}
+
+void SandboxInit::dialExec(std::uint64_t id, std::string attachFrame, LaunchSpec spec, int attempt) {
+  auto socket = dialAgent(settings_.socketPath);
+  if (!socket && socket.error() == EAGAIN && attempt < kMaxDialAttempts) {
+    // The agent takes connections in turn, and a burst of execs fills its queue.
+    loop_.after(kDialRetry, [this, id, attachFrame = std::move(attachFrame), spec = std::move(spec), attempt]() mutable {
+      dialExec(id, std::move(attachFrame), std::move(spec), attempt + 1);
+    });
+    return;
+  }
+  if (!socket) {
+    execs_.erase(id);
+    const bool ours = socket.error() == EMFILE || socket.error() == ENFILE || socket.error() == ENOMEM;
+    return refuseExec(id, ours ? pb::ExecFailed::KIND_INTERNAL : pb::ExecFailed::KIND_BUSY,
+                      "cannot connect to the agent: " + errnoText(socket.error()));
+  }
+  auto& exec = execs_.at(id);
+  exec.session = std::make_unique<ExecSession>(loop_, reaper_, std::move(*socket), [this, id] {
+    loop_.later([this, id] { execs_.erase(id); });
+  });
+  exec.session->start(attachFrame, spec, sharedEnv_, settings_.childLimits);
+}
+
+void SandboxInit::refuseExec(std::uint64_t id, int kind, std::string_view message) {
+  pb::GuestFrame answer;
+  auto& failed = *answer.mutable_exec_failed();
+  failed.set_exec_id(id);
+  failed.set_kind(static_cast<pb::ExecFailed::Kind>(kind));
+  failed.set_message(std::string(message));
+  control_.send(frameOf(answer));
+}
+
+void SandboxInit::onWorkloadExited() {
+  pb::GuestFrame frame;
+  auto& exited = *frame.mutable_workload_exited();
+  exited.set_exit_code(workload_.exit().code);
+  exited.set_signal(workload_.exit().signal);
+  control_.send(frameOf(frame));
+  if (stopping_) loop_.stop();
+}
+
+void SandboxInit::onSignals() {
+  std::array<signalfd_siginfo, 16> infos{};
+  const auto bytes = ::read(signals_.get(), infos.data(), sizeof(infos));
+  if (bytes <= 0) return;
+  const auto count = static_cast<std::size_t>(bytes) / sizeof(signalfd_siginfo);
+  for (std::size_t i = 0; i < count; ++i) {
+    switch (infos.at(i).ssi_signo) {
+      case SIGCHLD: reaper_.reap(); break;
+      case SIGTERM:
+      case SIGINT:
+      case SIGPWR: beginShutdown(); break;
+      default: break;
+    }
+  }
+}
+
+void SandboxInit::beginShutdown() {
+  if (std::exchange(stopping_, true)) return;
+  for (const auto& [id, exec] : execs_) {
+    if (exec.session) exec.session->announceStop();
+  }
+  if (workload_.phase() != Workload::Phase::kRunning) return loop_.stop();
+  workload_.stop(kShutdownGrace);
+}
+
+}  // namespace gs::guest

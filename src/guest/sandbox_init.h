@@ -1,0 +1,69 @@
+// The first process of a sandbox: what the agent's frames and the kernel's signals make it do.
+//
+// Nothing runs before the gate is open. After that one workload, and up to 512 execs; all die with this process.
+// Life: constructed once; run() returns the exit status of the container when it is to stop.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "guest/control_connection.h"
+#include "guest/event_loop.h"
+#include "guest/exec_session.h"
+#include "guest/reaper.h"
+#include "guest/workload.h"
+
+namespace globalstacks::guest::v1 {
+class OpenGate;
+class StartExec;
+}  // namespace globalstacks::guest::v1
+
+namespace gs::guest {
+
+struct InitSettings {
+  std::string socketPath;
+  std::string version;
+  ChildLimits childLimits;
+};
+
+class SandboxInit {
+ public:
+  explicit SandboxInit(InitSettings settings);
+
+  // Signals must be blocked already. SIGTERM, SIGINT and SIGPWR (what Docker, a terminal and LXC send) stop the workload
+  // with ten seconds of grace, and end it.
+  int run();
+
+ private:
+  using StartExec = globalstacks::guest::v1::StartExec;
+  struct Exec {
+    std::unique_ptr<ExecSession> session;  // none while the agent is being dialled
+  };
+
+  std::string makeHello();
+  bool onFrame(std::string_view payload);
+  void openGate(const globalstacks::guest::v1::OpenGate& request);
+  void startExec(const StartExec& request);
+  void dialExec(std::uint64_t id, std::string attachFrame, LaunchSpec spec, int attempt);
+  void refuseExec(std::uint64_t id, int kind, std::string_view message);
+  void onWorkloadExited();
+  void onSignals();
+  void beginShutdown();
+
+  InitSettings settings_;
+  EventLoop loop_;
+  Reaper reaper_;
+  Workload workload_;
+  ControlConnection control_;
+  UniqueFd signals_;
+  bool gateOpen_ = false;
+  bool stopping_ = false;
+  std::vector<std::string> sharedEnv_;
+  std::map<std::uint64_t, Exec> execs_;
+};
+
+}  // namespace gs::guest
