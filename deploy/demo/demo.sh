@@ -24,7 +24,7 @@ check_ports() {
     if port_taken "${!port}" && ! our_pid "$name" >/dev/null; then
       fail "port ${!port} is taken $(port_owner "${!port}")" \
         "The demo needs it for the control plane. Stop what listens there, or choose another port:" \
-        "  $variable=18080 make demo"
+        "  $variable=$((${!port} + 10000)) make demo"
     fi
   done
 }
@@ -186,7 +186,14 @@ import_blueprint() {
 create_sandbox() {
   step "sandbox '$sandbox' from it"
   local was
-  was=$(cli --output json sandbox list | items_field state "$sandbox" | head -n1)
+  was=$(sandbox_state)
+  case "$was" in
+    requested | placing | provisioning | starting | unknown)
+      # The agent has just come back, or an earlier run was cut short: give it the time to say how things are.
+      note "is '$was': waiting for it"
+      wait_for 30 sandbox_running || true
+      was=$(sandbox_state) ;;
+  esac
   case "$was" in
     running) note 'runs since an earlier run' ;;
     stopped)
@@ -204,7 +211,8 @@ create_sandbox() {
   cli sandbox list | sed 's/^/           | /'
   done_step
 }
-sandbox_running() { [ "$(cli --output json sandbox list | items_field state "$sandbox" | head -n1)" = running ]; }
+sandbox_state() { cli --output json sandbox list | items_field state "$sandbox" | head -n1; }
+sandbox_running() { [ "$(sandbox_state)" = running ]; }
 
 run_command() {
   step 'run a command in it'

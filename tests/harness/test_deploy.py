@@ -163,7 +163,7 @@ def test_private_engine_can_be_killed_and_comes_back(private_dockerd):
 
 def test_private_engine_killed_with_a_running_container_leaves_nothing(private_dockerd, build_archive):
     private_dockerd.engine.load_image(build_archive("--format", "docker-save", "--tag", "gs-harness:private"))
-    container = private_dockerd.engine.create("c", {
+    container = private_dockerd.engine.create("outlives-its-engine", {
         "Image": "gs-harness:private", "Cmd": ["sleep", "1000"], "HostConfig": {"NetworkMode": "none"}})
     private_dockerd.engine.start(container)
     private_dockerd.kill()
