@@ -1,7 +1,9 @@
 // An HTTP/1.1 client for one endpoint: TCP, TLS or a unix socket (the Docker Engine API).
 //
-// Loop thread only. Connections are kept alive and reused (at most `maxIdle` idle ones, 30 s); a request that fails on
-// a reused connection before any byte of the answer came is sent again once on a fresh one when its body allows it.
+// Loop thread only. Connections are kept alive and reused (at most `maxIdle` idle ones, 30 s). One that the peer has
+// closed meanwhile is noticed before anything is sent. A request that fails on a reused connection before any byte of
+// the answer came is sent again once on a fresh one when that is harmless: an idempotent method (RFC 9110 §9.2.2) and
+// no body stream that was begun.
 #pragma once
 
 #include <memory>
@@ -18,6 +20,7 @@ struct HttpEndpoint {
   std::uint16_t port = 0;
   std::string unixPath;  // set: a unix socket, host and port are unused
   std::shared_ptr<TlsClientContext> tls;
+  bool secure = false;  // https: connecting without `tls` is kFailedPrecondition, never plain
 
   // Parses http://host:port, https://host:port (443/80 by default), unix:///path. kInvalidArgument names the fix.
   [[nodiscard]] static Result<HttpEndpoint> parse(std::string_view url);
@@ -65,6 +68,7 @@ class HttpClient {
     std::string subprotocol;
     HttpHeaders headers;
     std::size_t maxMessageBytes = 256 * 1024;
+    WsKeepAlive keepAlive{};
   };
   [[nodiscard]] virtual Task<Result<std::shared_ptr<WebSocket>>> connectWebSocket(WebSocketRequest request,
                                                                                   Deadline deadline) = 0;

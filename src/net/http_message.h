@@ -70,6 +70,7 @@ struct HttpResponse {
   struct Upgrade {
     std::string subprotocol;
     std::size_t maxMessageBytes = 256 * 1024;
+    WsKeepAlive keepAlive{};
     std::function<Task<void>(std::shared_ptr<WebSocket>)> run;
   };
   std::optional<Upgrade> upgrade;

@@ -1,8 +1,10 @@
 // A WebSocket (RFC 6455) carrying binary messages.
 //
-// Loop thread only. One reader at a time; writes are serialised inside, so any number of tasks may write. Pings from
-// the peer are answered while a read is pending. Text messages are treated as a protocol error (close 1003): every
-// protocol here is binary.
+// Loop thread only. One reader at a time; writes are serialised inside, so any number of tasks may write. One message
+// is read ahead; until that one is taken nothing more is read, which is how a slow reader slows the peer. Pings from
+// the peer are answered, and a peer that went away is noticed, whenever no read-ahead message waits. Text messages are
+// treated as a protocol error (close 1003): every protocol here is binary. Compression is off.
+// Cancelling read() loses nothing; cancelling write() breaks the connection when part of the message is out.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +21,13 @@ namespace gs {
 struct WsClose {
   std::uint16_t code = 1006;  // 1006: the connection broke without a close frame
   std::string reason;
+};
+
+// A ping goes out after `pingAfter` without a byte from the peer; after `dropAfter` the connection is dropped (1006).
+// A side that has stopped reading because its own consumer is slow still pings, and drops nobody meanwhile.
+struct WsKeepAlive {
+  Millis pingAfter{10'000};
+  Millis dropAfter{20'000};
 };
 
 class WebSocket {
