@@ -1,0 +1,42 @@
+// What the supervisor needs of the rest of the agent, as interfaces: it sees no concrete runtime, cache, guest or link.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "agent/core/agent_paths.h"
+#include "agent/guest_channel/guest_channel.h"
+#include "agent/runtimes/runtime.h"
+#include "agent/sandboxes/journal.h"
+#include "base/clock.h"
+
+namespace gs {
+
+// Makes a blueprint local; BlueprintCache::ensureLocal says what it returns and fails with.
+class BlueprintProvider {
+ public:
+  virtual ~BlueprintProvider() = default;
+  [[nodiscard]] virtual Task<Result<CacheHandle>> ensureLocal(Digest manifest, Deadline deadline) = 0;
+};
+
+// Opens the socket that the sandbox's guest will dial; makes its folder.
+using GuestChannelFactory = std::function<Result<std::unique_ptr<GuestChannel>>(const SandboxId&)>;
+
+// Called when there is something new to tell the control plane. The observation is already on disk.
+using ObservationSink = std::function<void(const Observation&)>;
+
+struct SandboxParts {
+  Executor executor;
+  Journal& journal;
+  Runtime& runtime;
+  BlueprintProvider& blueprints;
+  GuestChannelFactory openGuestChannel;
+  const Clock& clock;
+  AgentPaths paths;
+  HostId hostId;
+  std::string bootId;
+  std::string guestBinary;
+};
+
+}  // namespace gs

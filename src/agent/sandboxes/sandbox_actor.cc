@@ -1,0 +1,413 @@
+#include "agent/sandboxes/sandbox_actor.h"
+
+#include <boost/asio/experimental/awaitable_operators.hpp>
+
+#include <filesystem>
+
+#include "base/crash_point.h"
+#include "base/log.h"
+
+namespace gs {
+namespace {
+
+constexpr Millis kRuntimeCall{60'000};
+constexpr Millis kInspectCall{10'000};
+constexpr Millis kPrepareTime{60 * 60 * 1000};
+constexpr Millis kGateTime{15'000};
+constexpr Millis kLookAgain{60'000};
+// How long the guest may take to end by itself once its workload is gone.
+constexpr Millis kGuestGrace{2'000};
+
+std::vector<std::string> joinEnv(const std::vector<std::string>& image,
+                                 const std::vector<std::pair<std::string, std::string>>& spec) {
+  std::vector<std::string> out = image;
+  for (const auto& [key, value] : spec) out.push_back(key + "=" + value);
+  return out;
+}
+
+ExitInfo toExitInfo(const ProcessExit& exit, WallTime at) { return {exit.code, exit.signal, false, at}; }
+
+}  // namespace
+
+SandboxActor::SandboxActor(const SandboxParts& parts, SandboxRecord record, ObservationSink sink,
+                           std::function<void()> onFinished)
+    : parts_(parts),
+      record_(std::move(record)),
+      sink_(std::move(sink)),
+      onFinished_(std::move(onFinished)),
+      changed_(parts.executor),
+      backoff_(Millis(200), Millis(10'000)),
+      tasks_(parts.executor),
+      guestTasks_(parts.executor) {
+  facts_.bootId = parts_.bootId;
+}
+
+SandboxActor::~SandboxActor() = default;
+
+void SandboxActor::start() { tasks_.spawn("sandbox " + record_.assignment.sandboxId.text(), run()); }
+
+Task<void> SandboxActor::stop() {
+  co_await tasks_.cancelAndJoin();
+  co_await guestTasks_.cancelAndJoin();
+  if (guest_) co_await guest_->close();
+}
+
+void SandboxActor::wake() {
+  ++changes_;
+  changed_.notifyAll();
+}
+
+void SandboxActor::hint() {
+  hinted_ = true;
+  wake();
+}
+
+Task<Status> SandboxActor::assign(Assignment assignment) {
+  record_.assignment = std::move(assignment);
+  const auto saved = co_await parts_.journal.save(record_);
+  wake();
+  co_return saved;
+}
+
+void SandboxActor::acknowledge(std::uint64_t sequence) {
+  // Not saved at once: an acknowledgement lost in a crash means that the observation is sent again, which is harmless.
+  record_.ackedSequence = std::max(record_.ackedSequence, std::min(sequence, record_.observation.sequence));
+  wake();
+}
+
+Task<void> SandboxActor::waitForChange(Deadline deadline) {
+  const auto seen = changes_;
+  while (changes_ == seen && !deadline.expired()) co_await changed_.waitUntil(deadline);
+}
+
+Task<void> SandboxActor::waitForNewGeneration(std::uint64_t generation) {
+  while (record_.assignment.generation == generation) co_await changed_.waitUntil(Deadline::never());
+}
+
+Task<void> SandboxActor::run() {
+  while (true) {
+    const auto generation = record_.assignment.generation;
+    const auto seen = changes_;
+    const Decision decision = decide(record_, facts_);
+    if (decision.observe) stage(*decision.observe);
+    if (decision.step == Step::kFinish) break;
+    Status done;
+    if (decision.step == Step::kWait) {
+      done = co_await commit();
+      if (done) {
+        backoff_.reset();
+        if (hinted_) {
+          hinted_ = false;
+          facts_.container = Seen::kUnknown;
+        } else if (changes_ == seen) {
+          const auto deadline = Deadline::after(kLookAgain);
+          co_await waitForChange(deadline);
+          if (deadline.expired()) facts_.container = Seen::kUnknown;
+        }
+        continue;
+      }
+    } else {
+      done = co_await perform(decision.step);
+    }
+    if (!done) co_await handleFailure(decision.step, generation, std::move(done).error());
+  }
+  co_await closeGuestChannel();
+  if (const auto forgotten = co_await parts_.journal.forget(record_.assignment.sandboxId); !forgotten) {
+    logWarn("journal_forget_failed", {{"sandbox", record_.assignment.sandboxId.text()},
+                                      {"error", forgotten.error().describe()}});
+  }
+  onFinished_();
+}
+
+void SandboxActor::stage(const ObservationDraft& draft) {
+  auto next = nextObservation(record_, draft, parts_.clock.wallNow(), facts_.startedAt);
+  if (!next) return;
+  record_.observation = *next;
+  staged_ = std::move(next);
+}
+
+Task<Status> SandboxActor::commit() {
+  if (!staged_) co_return Status();
+  GS_CO_CHECK(co_await parts_.journal.save(record_));
+  // Another commit cannot have run meanwhile: only this actor's one task commits.
+  sink_(*staged_);
+  staged_.reset();
+  co_return Status();
+}
+
+Task<Status> SandboxActor::commitIntent(Intent intent, std::string_view point) {
+  record_.intent = intent;
+  GS_CO_CHECK(co_await parts_.journal.save(record_));
+  if (staged_) sink_(*staged_);
+  staged_.reset();
+  crashPoint(fmt::format("{}.before", point));
+  co_return Status();
+}
+
+Task<Status> SandboxActor::perform(Step step) {
+  switch (step) {
+    case Step::kInspect:
+      GS_CO_CHECK(co_await commit());
+      co_return co_await inspect();
+    case Step::kPrepare:
+      GS_CO_CHECK(co_await commit());
+      co_return co_await prepare();
+    case Step::kCreate: co_return co_await create();
+    case Step::kStart: co_return co_await startContainer();
+    case Step::kOpenGate:
+      GS_CO_CHECK(co_await commit());
+      co_return co_await openGate();
+    case Step::kStop: co_return co_await stopContainer();
+    case Step::kRemove: co_return co_await removeContainer();
+    case Step::kFinish:
+    case Step::kWait: break;
+  }
+  co_return Status();
+}
+
+Task<Status> SandboxActor::inspect() {
+  const auto answer = co_await parts_.runtime.inspect(record_.assignment.sandboxId, Deadline::after(kInspectCall));
+  if (!answer) {
+    facts_.runtimeWasLost = true;
+    co_return std::unexpected(answer.error());
+  }
+  if (!*answer) {
+    facts_.container = Seen::kAbsent;
+    co_return Status();
+  }
+  const RuntimeContainer& container = **answer;
+  facts_.startedAt = container.startedAt;
+  facts_.oomKilled = container.oomKilled;
+  switch (container.phase) {
+    case ContainerPhase::kCreated: facts_.container = Seen::kCreated; break;
+    case ContainerPhase::kRunning:
+    case ContainerPhase::kPaused:
+      facts_.container = Seen::kRunning;
+      facts_.runtimeWasLost = false;
+      facts_.exit.reset();
+      GS_CO_CHECK(ensureGuestChannel());
+      guest_->setExpectedPid(container.pid);
+      break;
+    case ContainerPhase::kExited: {
+      const bool signalled = container.exitCode > 128 && container.exitCode <= 128 + 64;
+      facts_.exit = ExitInfo{container.exitCode, signalled ? container.exitCode - 128 : 0, container.oomKilled,
+                             container.finishedAt.value_or(parts_.clock.wallNow())};
+      // An engine that is going down ends its containers first. Before this end is held against the sandbox, the engine
+      // must have answered once more a moment later.
+      const bool unexplained = facts_.container != Seen::kExited && !facts_.workloadExit && facts_.gateOpen &&
+                               record_.intent != Intent::kStop;
+      facts_.container = Seen::kExited;
+      facts_.gateOpen = false;
+      if (unexplained) {
+        co_await sleepFor(Millis(1500));
+        const auto again = co_await parts_.runtime.inspect(record_.assignment.sandboxId, Deadline::after(kInspectCall));
+        if (!again) facts_.runtimeWasLost = true;
+      }
+      break;
+    }
+    case ContainerPhase::kRemoving:
+      co_return fail(ErrorCode::kUnavailable, "the runtime is still removing the container");
+  }
+  co_return Status();
+}
+
+Task<Status> SandboxActor::prepare() {
+  using namespace asio::experimental::awaitable_operators;
+  // A newer assignment (a delete, above all) must not wait for a long download.
+  auto winner = co_await (parts_.blueprints.ensureLocal(record_.assignment.spec.manifest, Deadline::after(kPrepareTime)) ||
+                          waitForNewGeneration(record_.assignment.generation));
+  if (winner.index() == 1) co_return Status();
+  auto& handle = std::get<0>(winner);
+  if (!handle) co_return std::unexpected(std::move(handle).error());
+  image_ = std::move(*handle);
+  facts_.blueprintReady = true;
+  const auto& spec = record_.assignment.spec;
+  record_.execUser = spec.user.empty() ? image_->image.user : spec.user;
+  record_.execWorkingDir = spec.workingDir.empty() ? image_->image.workingDir : spec.workingDir;
+  crashPoint("prepare.after");
+  co_return Status();
+}
+
+Task<Status> SandboxActor::create() {
+  GS_CO_CHECK(co_await commitIntent(Intent::kCreate, "create"));
+  GS_CO_CHECK(ensureGuestChannel());
+  const auto& id = record_.assignment.sandboxId;
+  ContainerPlan plan;
+  plan.sandboxId = id;
+  plan.hostId = parts_.hostId;
+  plan.generation = record_.assignment.generation;
+  plan.spec = record_.assignment.spec;
+  plan.image = *image_;
+  plan.mounts = {parts_.guestBinary, parts_.paths.sandboxDir(id)};
+  auto created = co_await parts_.runtime.create(std::move(plan), Deadline::after(kRuntimeCall));
+  if (!created) {
+    if (created.error().reason == "blueprint_missing") {
+      facts_.blueprintReady = false;
+      co_return Status();
+    }
+    if (created.error().code == ErrorCode::kAborted) facts_.container = Seen::kUnknown;
+    co_return std::unexpected(std::move(created).error());
+  }
+  crashPoint("create.after");
+  record_.intent = Intent::kNone;
+  facts_.container = Seen::kCreated;
+  co_return Status();
+}
+
+Task<Status> SandboxActor::startContainer() {
+  record_.startedBefore = facts_.startedAt;
+  record_.runGeneration = record_.assignment.generation;
+  record_.runBootId = parts_.bootId;
+  GS_CO_CHECK(co_await commitIntent(Intent::kStart, "start"));
+  // A fresh channel, so that nothing that an earlier run's guest said can be taken for this one's.
+  co_await closeGuestChannel();
+  GS_CO_CHECK(ensureGuestChannel());
+  facts_.gateOpen = false;
+  facts_.workloadExit.reset();
+  facts_.workloadStartError.clear();
+  facts_.exit.reset();
+  facts_.oomKilled = false;
+  GS_CO_CHECK(co_await parts_.runtime.start(record_.assignment.sandboxId, Deadline::after(kRuntimeCall)));
+  crashPoint("start.after");
+  record_.intent = Intent::kNone;
+  facts_.container = Seen::kUnknown;
+  facts_.runtimeWasLost = false;
+  co_return Status();
+}
+
+Task<Status> SandboxActor::openGate() {
+  const auto& spec = record_.assignment.spec;
+  // After an agent restart the image is not known yet, and the gate may still be closed: a crash came in between.
+  if (!image_ && !guest_->state().gateOpen) GS_CO_CHECK(co_await prepare());
+  GateSpec gate;
+  gate.sandboxId = record_.assignment.sandboxId.text();
+  gate.env = joinEnv(image_ ? image_->image.env : std::vector<std::string>(), spec.env);
+  if (!spec.command.empty()) {
+    gate.workload = ProcessSpec{spec.command, {}, record_.execWorkingDir, record_.execUser};
+  }
+  auto opened = co_await guest_->openGate(std::move(gate), Deadline::after(kGateTime));
+  if (!opened) {
+    // The container may simply be gone; then its end is what is to be told.
+    GS_CO_CHECK(co_await inspect());
+    if (facts_.container != Seen::kRunning) co_return Status();
+    co_return std::unexpected(std::move(opened).error());
+  }
+  crashPoint("open_gate.after");
+  facts_.gateOpen = true;
+  co_return Status();
+}
+
+Task<Status> SandboxActor::stopContainer() {
+  GS_CO_CHECK(co_await commitIntent(Intent::kStop, "stop"));
+  const auto& id = record_.assignment.sandboxId;
+  const bool wanted = record_.assignment.desired == DesiredState::kStopped;
+  const Millis grace = wanted ? record_.assignment.stopGrace : Millis(0);
+  const bool workloadRuns =
+      guest_ && guest_->state().connected && guest_->state().workload.phase == WorkloadState::Phase::kRunning;
+  if (workloadRuns && grace > Millis(0)) {
+    // The workload gets the grace; the guest around it needs none of its own.
+    if (co_await guest_->stopWorkload(grace)) {
+      const auto exit = co_await guest_->waitWorkloadExit(Deadline::after(grace + kGuestGrace));
+      if (exit) facts_.workloadExit = toExitInfo(*exit, parts_.clock.wallNow());
+    }
+  }
+  GS_CO_CHECK(co_await parts_.runtime.stop(id, grace > Millis(0) ? kGuestGrace : Millis(0),
+                                           Deadline::after(kGuestGrace + kRuntimeCall)));
+  crashPoint("stop.after");
+  record_.intent = Intent::kNone;
+  facts_.gateOpen = false;
+  facts_.container = Seen::kUnknown;
+  co_return Status();
+}
+
+Task<Status> SandboxActor::removeContainer() {
+  GS_CO_CHECK(co_await commitIntent(Intent::kRemove, "remove"));
+  const auto& id = record_.assignment.sandboxId;
+  GS_CO_CHECK(co_await parts_.runtime.remove(id, Deadline::after(kRuntimeCall)));
+  crashPoint("remove.after");
+  co_await closeGuestChannel();
+  std::error_code ignored;
+  std::filesystem::remove_all(parts_.paths.sandboxDir(id), ignored);
+  record_.intent = Intent::kNone;
+  facts_.gateOpen = false;
+  facts_.container = Seen::kAbsent;
+  co_return Status();
+}
+
+Task<void> SandboxActor::handleFailure(Step step, std::uint64_t generation, Error error) {
+  const auto verdict = judgeFailure(step, error);
+  logWarn("sandbox_step_failed", {{"sandbox", record_.assignment.sandboxId.text()},
+                                  {"step", stepName(step)},
+                                  {"retry", verdict.retry == Retry::kYes},
+                                  {"error", error.describe()}});
+  if (verdict.retry == Retry::kNo) {
+    record_.failedGeneration = generation;
+    if (generation == record_.assignment.generation) {
+      stage({SandboxState::kFailed, verdict.reason, verdict.message, facts_.exit});
+    }
+    facts_.container = Seen::kUnknown;
+    if (const auto saved = co_await commit(); saved) co_return;
+  } else {
+    // What was seen last stays true; only a sandbox that is still being made says why it does not get on.
+    const auto state = record_.observation.state;
+    if (state == SandboxState::kProvisioning || state == SandboxState::kStarting) {
+      stage({state, verdict.reason, verdict.message, std::nullopt});
+      [[maybe_unused]] const auto saved = co_await commit();
+    }
+    if (step != Step::kPrepare && step != Step::kWait) facts_.container = Seen::kUnknown;
+  }
+  co_await waitForChange(Deadline::after(std::max(backoff_.next(), Millis(50))));
+}
+
+Status SandboxActor::ensureGuestChannel() {
+  if (guest_) return {};
+  GS_TRY(guest_, parts_.openGuestChannel(record_.assignment.sandboxId));
+  guestTasks_.spawn("guest of " + record_.assignment.sandboxId.text(), watchGuest());
+  return {};
+}
+
+Task<void> SandboxActor::closeGuestChannel() {
+  if (!guest_) co_return;
+  // Closing wakes the watcher with the channel's last state; it ends when it sees that the channel was replaced.
+  const auto old = std::move(guest_);
+  guest_.reset();
+  co_await old->close();
+  co_await guestTasks_.join();
+}
+
+Task<void> SandboxActor::watchGuest() {
+  GuestChannel* const channel = guest_.get();
+  std::uint64_t revision = 0;
+  while (guest_.get() == channel) {
+    const GuestState state = co_await channel->waitChange(revision, Deadline::after(kLookAgain));
+    if (guest_.get() != channel) co_return;
+    if (state.revision == revision) continue;
+    revision = state.revision;
+    if (!state.connected) {
+      hint();
+      continue;
+    }
+    facts_.gateOpen = state.gateOpen;
+    if (state.workload.phase == WorkloadState::Phase::kExited && !facts_.workloadExit) {
+      facts_.workloadExit = toExitInfo(state.workload.exit, parts_.clock.wallNow());
+      facts_.workloadStartError = state.workload.exit.startError;
+      // Looked at once more first: only the runtime knows whether the memory limit was hit.
+      facts_.container = Seen::kUnknown;
+    }
+    wake();
+  }
+}
+
+Task<Result<std::unique_ptr<GuestExec>>> SandboxActor::startExec(ProcessSpec process, Deadline deadline) {
+  if (!running() || !guest_ || record_.assignment.desired != DesiredState::kRunning) {
+    co_return fail(makeError(ErrorCode::kFailedPrecondition,
+                             fmt::format("the sandbox is {}, not running", sandboxStateName(record_.observation.state)))
+                       .withReason("sandbox_not_running")
+                       .withFix("start it, or wait until it runs"));
+  }
+  if (process.user.empty()) process.user = record_.execUser;
+  if (process.workingDir.empty()) process.workingDir = record_.execWorkingDir;
+  co_return co_await guest_->startExec(std::move(process), deadline);
+}
+
+}  // namespace gs

@@ -1,0 +1,85 @@
+// Drives one sandbox: asks the pure model what to do, journals, does it, and reports.
+//
+// One actor a sandbox, with deadlines of its own: a hung container delays nothing but itself (rule 6). The actor is the
+// only writer of its record. Loop thread only. Restart: start() with the journalled record; the first step is to look.
+// The crash points "<step>.before" (intent on disk) and "<step>.after" (effect done, result not on disk) surround each
+// effect.
+#pragma once
+
+#include <memory>
+
+#include "agent/core/sandbox_model.h"
+#include "agent/sandboxes/ports.h"
+#include "async/backoff.h"
+#include "async/event.h"
+#include "async/task_group.h"
+
+namespace gs {
+
+class SandboxActor {
+ public:
+  // `parts` and `sink` outlive the actor. `onFinished` is called once when the sandbox is gone and forgotten; the actor
+  // may be destroyed (after stop()) from then on.
+  SandboxActor(const SandboxParts& parts, SandboxRecord record, ObservationSink sink, std::function<void()> onFinished);
+  ~SandboxActor();
+  SandboxActor(const SandboxActor&) = delete;
+  SandboxActor& operator=(const SandboxActor&) = delete;
+
+  void start();
+  // Ends the actor's tasks; the sandbox itself is left as it is (rule 7).
+  [[nodiscard]] Task<void> stop();
+
+  // Journals a newer assignment and wakes the actor. The caller has checked it (checkAssignment).
+  [[nodiscard]] Task<Status> assign(Assignment assignment);
+  void acknowledge(std::uint64_t sequence);
+  // The container may have changed: look when there is nothing better to do.
+  void hint();
+
+  // kFailedPrecondition (reason sandbox_not_running) unless it runs; otherwise as GuestChannel::startExec. Empty user
+  // and working directory become the sandbox's own.
+  [[nodiscard]] Task<Result<std::unique_ptr<GuestExec>>> startExec(ProcessSpec process, Deadline deadline);
+
+  [[nodiscard]] const SandboxRecord& record() const { return record_; }
+  [[nodiscard]] bool running() const { return facts_.container == Seen::kRunning && facts_.gateOpen; }
+
+ private:
+  [[nodiscard]] Task<void> run();
+  [[nodiscard]] Task<void> watchGuest();
+  [[nodiscard]] Task<Status> perform(Step step);
+  [[nodiscard]] Task<Status> inspect();
+  [[nodiscard]] Task<Status> prepare();
+  [[nodiscard]] Task<Status> create();
+  [[nodiscard]] Task<Status> startContainer();
+  [[nodiscard]] Task<Status> openGate();
+  [[nodiscard]] Task<Status> stopContainer();
+  [[nodiscard]] Task<Status> removeContainer();
+
+  // Writes the record, then tells the sink what was staged. The record is as before on failure only on disk: the actor
+  // tries again, and nothing is done before it succeeds.
+  [[nodiscard]] Task<Status> commit();
+  [[nodiscard]] Task<Status> commitIntent(Intent intent, std::string_view point);
+  void stage(const ObservationDraft& draft);
+  [[nodiscard]] Task<void> handleFailure(Step step, std::uint64_t generation, Error error);
+  [[nodiscard]] Status ensureGuestChannel();
+  [[nodiscard]] Task<void> closeGuestChannel();
+  [[nodiscard]] Task<void> waitForChange(Deadline deadline);
+  [[nodiscard]] Task<void> waitForNewGeneration(std::uint64_t generation);
+  void wake();
+
+  const SandboxParts& parts_;
+  SandboxRecord record_;
+  SandboxFacts facts_;
+  ObservationSink sink_;
+  std::function<void()> onFinished_;
+  std::optional<CacheHandle> image_;
+  std::unique_ptr<GuestChannel> guest_;
+  std::optional<Observation> staged_;
+  Event changed_;
+  std::uint64_t changes_ = 0;
+  bool hinted_ = false;
+  Backoff backoff_;
+  TaskGroup tasks_;
+  TaskGroup guestTasks_;
+};
+
+}  // namespace gs

@@ -1,0 +1,137 @@
+#include "agent/sandboxes/supervisor.h"
+
+#include "base/log.h"
+
+namespace gs {
+
+Supervisor::Supervisor(SandboxParts parts, ObservationSink sink)
+    : parts_(std::move(parts)), sink_(std::move(sink)), tasks_(parts_.executor) {}
+
+Supervisor::~Supervisor() = default;
+
+Task<Status> Supervisor::recover() {
+  GS_CO_TRY(auto records, co_await parts_.journal.load());
+  logInfo("sandboxes_recovered", {{"count", records.size()}});
+  for (auto& record : records) addActor(std::move(record));
+  tasks_.spawn("runtime watch", watchRuntime());
+  tasks_.spawn("strangers", logStrangers());
+  co_return Status();
+}
+
+Task<void> Supervisor::stop() {
+  co_await tasks_.cancelAndJoin();
+  for (auto& [id, actor] : actors_) co_await actor->stop();
+  actors_.clear();
+}
+
+void Supervisor::addActor(SandboxRecord record) {
+  const SandboxId id = record.assignment.sandboxId;
+  auto actor = std::make_unique<SandboxActor>(parts_, std::move(record), sink_,
+                                              [this, id] { tasks_.spawn("reap " + id.text(), reap(id)); });
+  actor->start();
+  actors_[id] = std::move(actor);
+}
+
+// From a task of its own, because an actor cannot join the task that it is running in.
+Task<void> Supervisor::reap(SandboxId id) {
+  const auto found = actors_.find(id);
+  if (found == actors_.end()) co_return;
+  const auto actor = std::move(found->second);
+  actors_.erase(found);
+  co_await actor->stop();
+}
+
+Task<AssignmentAck> Supervisor::assign(Assignment assignment) {
+  AssignmentAck ack{assignment.sandboxId, assignment.generation, std::nullopt};
+  const auto found = actors_.find(assignment.sandboxId);
+  SandboxActor* const actor = found == actors_.end() ? nullptr : found->second.get();
+  const auto verdict = checkAssignment(assignment, actor == nullptr ? nullptr : &actor->record());
+  if (!verdict) {
+    ack.refusal = verdict.error();
+    co_return ack;
+  }
+  if (*verdict == Acceptance::kSame) {
+    const auto& record = actor->record();
+    if (record.observation.sequence > record.ackedSequence) sink_(record.observation);
+    co_return ack;
+  }
+  if (actor != nullptr) {
+    if (const auto saved = co_await actor->assign(std::move(assignment)); !saved) ack.refusal = saved.error();
+    co_return ack;
+  }
+  SandboxRecord record;
+  record.assignment = std::move(assignment);
+  if (const auto saved = co_await parts_.journal.save(record); !saved) {
+    ack.refusal = saved.error();
+    co_return ack;
+  }
+  // A repeat may have come while this one was being written.
+  if (!actors_.contains(record.assignment.sandboxId)) addActor(std::move(record));
+  co_return ack;
+}
+
+void Supervisor::acknowledge(const SandboxId& id, std::uint64_t sequence) {
+  const auto found = actors_.find(id);
+  if (found != actors_.end()) found->second->acknowledge(sequence);
+}
+
+std::vector<AssignmentVersion> Supervisor::versions() const {
+  std::vector<AssignmentVersion> out;
+  for (const auto& [id, actor] : actors_) out.push_back({id, actor->record().assignment.generation});
+  return out;
+}
+
+std::vector<Observation> Supervisor::unacknowledged() const {
+  std::vector<Observation> out;
+  for (const auto& [id, actor] : actors_) {
+    const auto& record = actor->record();
+    if (record.observation.sequence > record.ackedSequence) out.push_back(record.observation);
+  }
+  return out;
+}
+
+std::size_t Supervisor::runningCount() const {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(actors_, [](const auto& entry) { return entry.second->running(); }));
+}
+
+Task<Result<std::unique_ptr<GuestExec>>> Supervisor::startExec(SandboxId id, ProcessSpec process, Deadline deadline) {
+  const auto found = actors_.find(id);
+  if (found == actors_.end()) {
+    co_return fail(ErrorCode::kNotFound, fmt::format("the sandbox {} is not on this host", id.text()));
+  }
+  co_return co_await found->second->startExec(std::move(process), deadline);
+}
+
+Task<void> Supervisor::watchRuntime() {
+  Backoff backoff(Millis(200), Millis(5'000));
+  while (true) {
+    const auto watch = co_await parts_.runtime.watch(parts_.hostId, Deadline::after(Millis(10'000)));
+    if (watch) {
+      // Whatever happened while nobody listened is found by looking.
+      for (auto& [id, actor] : actors_) actor->hint();
+      while (true) {
+        const auto changed = co_await (*watch)->next();
+        if (!changed) break;
+        backoff.reset();
+        const auto found = actors_.find(*changed);
+        if (found != actors_.end()) found->second->hint();
+      }
+      for (auto& [id, actor] : actors_) actor->hint();
+    }
+    co_await sleepFor(backoff.next() + Millis(50));
+  }
+}
+
+Task<void> Supervisor::logStrangers() {
+  const auto containers = co_await parts_.runtime.list(parts_.hostId, Deadline::after(Millis(30'000)));
+  if (!containers) co_return;
+  for (const auto& container : *containers) {
+    if (actors_.contains(container.sandboxId)) continue;
+    logWarn("container_without_record", {{"sandbox", container.sandboxId.text()},
+                                         {"container", container.nativeId},
+                                         {"generation", container.generation}});
+  }
+}
+
+}  // namespace gs

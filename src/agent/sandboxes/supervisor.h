@@ -1,0 +1,49 @@
+// All sandboxes of this host: takes assignments, keeps one actor for each, and gathers what must be told.
+//
+// Loop thread only. Restart: recover() brings every journalled sandbox back; nothing that runs is touched (rule 7). A
+// container of this host that no record knows is left alone and logged: destruction needs fresh authority (rule 4).
+#pragma once
+
+#include <map>
+#include <memory>
+
+#include "agent/sandboxes/sandbox_actor.h"
+#include "wire/messages.h"
+
+namespace gs {
+
+class Supervisor {
+ public:
+  Supervisor(SandboxParts parts, ObservationSink sink);
+  ~Supervisor();  // stop() must have been awaited
+
+  // Runs once, before anything else. Errors as Journal::load.
+  [[nodiscard]] Task<Status> recover();
+  [[nodiscard]] Task<void> stop();
+
+  // Takes an assignment and answers when it is journalled, or why it is not taken (see checkAssignment). Repeat: the
+  // same answer, and what is unacknowledged is told again.
+  [[nodiscard]] Task<AssignmentAck> assign(Assignment assignment);
+  void acknowledge(const SandboxId& id, std::uint64_t sequence);
+
+  [[nodiscard]] std::vector<AssignmentVersion> versions() const;
+  // The last observation of each sandbox that the control plane has not acknowledged.
+  [[nodiscard]] std::vector<Observation> unacknowledged() const;
+  [[nodiscard]] std::size_t runningCount() const;
+
+  // kNotFound: no such sandbox here; otherwise as SandboxActor::startExec.
+  [[nodiscard]] Task<Result<std::unique_ptr<GuestExec>>> startExec(SandboxId id, ProcessSpec process, Deadline deadline);
+
+ private:
+  void addActor(SandboxRecord record);
+  [[nodiscard]] Task<void> watchRuntime();
+  [[nodiscard]] Task<void> reap(SandboxId id);
+  [[nodiscard]] Task<void> logStrangers();
+
+  SandboxParts parts_;
+  ObservationSink sink_;
+  std::map<SandboxId, std::unique_ptr<SandboxActor>> actors_;
+  TaskGroup tasks_;
+};
+
+}  // namespace gs
