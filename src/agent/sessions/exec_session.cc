@@ -1,0 +1,150 @@
+#include "agent/sessions/exec_session.h"
+
+#include <signal.h>
+
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <nlohmann/json.hpp>
+
+#include "base/json.h"
+#include "base/encoding.h"
+#include "wire/problem.h"
+#include "wire/session_frames.h"
+
+namespace gs {
+namespace {
+
+constexpr Millis kStartTime{15'000};
+
+constexpr std::pair<int, std::string_view> kSignals[] = {
+    {SIGHUP, "HUP"},   {SIGINT, "INT"},   {SIGQUIT, "QUIT"},   {SIGKILL, "KILL"}, {SIGUSR1, "USR1"},
+    {SIGUSR2, "USR2"}, {SIGTERM, "TERM"}, {SIGCONT, "CONT"},   {SIGSTOP, "STOP"}, {SIGTSTP, "TSTP"},
+    {SIGABRT, "ABRT"}, {SIGALRM, "ALRM"}, {SIGWINCH, "WINCH"}, {SIGPIPE, "PIPE"}, {SIGSEGV, "SEGV"},
+    {SIGILL, "ILL"},   {SIGBUS, "BUS"},   {SIGFPE, "FPE"},     {SIGTRAP, "TRAP"}, {SIGSYS, "SYS"},
+    {SIGXCPU, "XCPU"}, {SIGXFSZ, "XFSZ"}, {SIGTTIN, "TTIN"},   {SIGTTOU, "TTOU"}};
+
+Task<Status> send(WebSocket& channel, SessionFrameType type, std::string payload) {
+  co_return co_await channel.write(makeSessionFrame(type, payload));
+}
+
+Task<void> refuse(WebSocket& channel, Error error) {
+  const auto problem = problemJson(error, RequestId::make().text(), "/api/sessions");
+  if (co_await send(channel, SessionFrameType::kError, problem)) {
+    co_await channel.close(sessionCloseCode(error), error.message);
+  } else {
+    channel.abort();
+  }
+}
+
+Result<int> parseSignal(std::string_view payload) {
+  GS_TRY(const auto json, parseJson(payload));
+  GS_TRY(const auto name, getString(json, "signal"));
+  const auto number = signalNumber(name);
+  if (!number) return fail(ErrorCode::kInvalidArgument, "no such signal: " + escapeForLog(name, 32));
+  return *number;
+}
+
+// Client to process. Ends when the client is gone or broke the protocol.
+Task<Error> pumpInput(WebSocket& channel, GuestExec& exec) {
+  while (true) {
+    auto message = co_await channel.read();
+    if (!message) co_return std::move(message).error();
+    const auto frame = parseSessionFrame(*message, SessionSide::kFromClient);
+    if (!frame) co_return frame.error();
+    Status done;
+    switch (frame->type) {
+      case SessionFrameType::kStdin: done = co_await exec.write(std::string(frame->payload)); break;
+      case SessionFrameType::kStdinEof: done = co_await exec.writeEof(); break;
+      case SessionFrameType::kSignal: {
+        const auto number = parseSignal(frame->payload);
+        if (!number) co_return number.error();
+        done = co_await exec.signal(*number);
+        break;
+      }
+      case SessionFrameType::kResize: break;  // there is no terminal in this version; the frame is reserved
+      default: co_return makeError(ErrorCode::kInvalidArgument, "only the first frame may be an open frame");
+    }
+    // A process that closed its stdin, or has just ended, is no error of the client's: its exit follows.
+    if (!done && done.error().code == ErrorCode::kInvalidArgument) co_return std::move(done).error();
+  }
+}
+
+struct Finished {
+  ProcessExit exit;
+};
+
+// Process to client. Ends with the exit, or with what went wrong.
+Task<Result<Finished>> pumpOutput(WebSocket& channel, GuestExec& exec) {
+  while (true) {
+    auto event = co_await exec.next();
+    if (!event) co_return std::unexpected(std::move(event).error());
+    if (auto* out = std::get_if<ExecStdout>(&*event)) {
+      GS_CO_CHECK(co_await send(channel, SessionFrameType::kStdout, std::move(out->data)));
+    } else if (auto* err = std::get_if<ExecStderr>(&*event)) {
+      GS_CO_CHECK(co_await send(channel, SessionFrameType::kStderr, std::move(err->data)));
+    } else {
+      co_return Finished{std::get<ProcessExit>(std::move(*event))};
+    }
+  }
+}
+
+Task<void> finish(WebSocket& channel, ProcessExit exit) {
+  if (!exit.startError.empty()) {
+    const auto line = exit.startError + "\n";
+    if (!co_await send(channel, SessionFrameType::kStderr, line)) co_return;
+  }
+  const Json body = exit.signal != 0 ? Json{{"signal", signalName(exit.signal)}} : Json{{"code", exit.code}};
+  if (co_await send(channel, SessionFrameType::kExit, body.dump())) co_await channel.close(1000, "");
+}
+
+}  // namespace
+
+std::optional<int> signalNumber(std::string_view name) {
+  if (name.starts_with("SIG")) name.remove_prefix(3);
+  for (const auto& [number, text] : kSignals) {
+    if (text == name) return number;
+  }
+  return std::nullopt;
+}
+
+std::string signalName(int number) {
+  for (const auto& [value, text] : kSignals) {
+    if (value == number) return std::string(text);
+  }
+  return fmt::format("{}", number);
+}
+
+Task<void> runExecSession(std::shared_ptr<WebSocket> channel, SessionOpen open, ExecStarter start) {
+  using namespace asio::experimental::awaitable_operators;
+  ProcessSpec process{std::move(open.exec.argv), std::move(open.exec.env), std::move(open.exec.workingDir),
+                      std::move(open.exec.user)};
+  auto exec = co_await start(open.sandboxId, std::move(process), Deadline::after(kStartTime));
+  if (!exec) {
+    co_await refuse(*channel, std::move(exec).error());
+    co_return;
+  }
+  const auto opened = Json{{"sessionId", open.sessionId.text()}}.dump();
+  if (!co_await send(*channel, SessionFrameType::kOpened, opened)) {
+    (*exec)->close();
+    channel->abort();
+    co_return;
+  }
+  auto winner = co_await (pumpOutput(*channel, **exec) || pumpInput(*channel, **exec));
+  if (winner.index() == 0) {
+    auto& output = std::get<0>(winner);
+    if (output) {
+      co_await finish(*channel, std::move(output->exit));
+    } else {
+      co_await refuse(*channel, std::move(output).error());
+    }
+    co_return;
+  }
+  (*exec)->close();
+  const Error& error = std::get<1>(winner);
+  if (error.code == ErrorCode::kInvalidArgument) {
+    co_await channel->close(1002, error.message);
+  } else {
+    channel->abort();
+  }
+}
+
+}  // namespace gs
