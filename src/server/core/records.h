@@ -41,7 +41,8 @@ struct ApiKeyRecord {
   TenantId tenantId;
   UserId userId;
   std::string name;
-  Role role = Role::kViewer;  // never above the user's own
+  Role role = Role::kViewer;
+  Role userRole = Role::kViewer;  // of the user it stands for; computed by the store. The lesser of the two counts
   std::string secretHash;
   WallTime createdAt{};
   std::optional<WallTime> lastUsedAt;
@@ -58,6 +59,7 @@ struct ClusterRecord {
   bool isDefault = false;
   WallTime createdAt{};
   std::int64_t version = 1;
+  std::int64_t hostCount = 0;  // computed by the store
 };
 
 struct TokenRecord {
@@ -95,6 +97,12 @@ struct HostRecord {
   std::int64_t sandboxCount = 0;  // not deleted; computed by the store
 };
 
+// A host and what is promised to the sandboxes on it: what placement looks at.
+struct HostLoad {
+  HostRecord host;
+  std::uint64_t memoryBytes = 0;  // sum of the limits of its sandboxes
+};
+
 struct CertificateRecord {
   std::string serialHex;
   HostId hostId;
@@ -118,6 +126,8 @@ struct BlueprintRecord {
   WallTime createdAt{};
 };
 
+// `state`, `reason` and `message` are as a client sees them: `unknown` while the host cannot be heard and `deleting` once
+// deletion is wanted are derived by the store when it reads, so that the last real observation is never overwritten.
 struct SandboxRecord {
   SandboxId id;
   TenantId tenantId;
@@ -140,6 +150,14 @@ struct SandboxRecord {
   WallTime createdAt{};
   WallTime updatedAt{};
   std::int64_t version = 1;
+};
+
+// Who asks: the identity behind an API key. Made by the authenticator only.
+struct Actor {
+  TenantId tenantId;
+  UserId userId;
+  ApiKeyId apiKeyId;
+  Role role = Role::kViewer;
 };
 
 struct AuditRecord {

@@ -16,18 +16,15 @@
 
 namespace gs {
 
-struct Actor {
-  TenantId tenantId;
-  UserId userId;
-  ApiKeyId apiKeyId;
-  Role role = Role::kViewer;
-};
-
 class Store {
  public:
-  // Opens and migrates. Errors as Database::open and migrate.
-  [[nodiscard]] static Result<std::unique_ptr<Store>> open(const std::string& path);
+  // Opens and migrates; ":memory:" is a database that lives as long as the store. Errors as Database::open and migrate.
+  // The clock dates audit lines and revocations; none: the system's. It must outlive the store.
+  [[nodiscard]] static Result<std::unique_ptr<Store>> open(const std::string& path, const Clock* clock = nullptr);
   virtual ~Store() = default;
+
+  // Reads and writes; fails as every other write would (full disk, damage). For health checks.
+  [[nodiscard]] virtual Task<Status> checkHealth() = 0;
 
   // --- tenants, users, keys -------------------------------------------------------------------------------------
   // Tenant, its default byo cluster "default", its first admin and that admin's first key, together.
@@ -39,10 +36,11 @@ class Store {
     ClusterRecord cluster;
   };
   [[nodiscard]] virtual Task<Status> insertTenant(NewTenant all) = 0;
+  [[nodiscard]] virtual Task<Result<std::int64_t>> countTenants() = 0;  // 0: not initialised
   [[nodiscard]] virtual Task<Result<TenantRecord>> getTenant(TenantId id) = 0;
   [[nodiscard]] virtual Task<Result<UserRecord>> getUser(TenantId tenant, UserId id) = 0;
   [[nodiscard]] virtual Task<Status> insertApiKey(Actor actor, ApiKeyRecord key) = 0;
-  // By id alone (authentication); revoked ones included, the caller decides.
+  // By id alone (authentication), with the user's role; revoked ones included, the caller decides.
   [[nodiscard]] virtual Task<Result<ApiKeyRecord>> getApiKey(ApiKeyId id) = 0;
   [[nodiscard]] virtual Task<Result<Page<ApiKeyRecord>>> listApiKeys(TenantId tenant, PageRequest page) = 0;
   [[nodiscard]] virtual Task<Status> revokeApiKey(Actor actor, ApiKeyId id) = 0;  // repeat: success
@@ -55,7 +53,7 @@ class Store {
   [[nodiscard]] virtual Task<Result<Page<ClusterRecord>>> listClusters(TenantId tenant, PageRequest page) = 0;
   [[nodiscard]] virtual Task<Result<ClusterRecord>> renameCluster(Actor actor, ClusterId id, std::string name,
                                                                   std::int64_t expectedVersion) = 0;
-  // kFailedPrecondition when it is the default one or has hosts.
+  // Revokes its tokens with it. kFailedPrecondition when it is the default one or has hosts.
   [[nodiscard]] virtual Task<Status> deleteCluster(Actor actor, ClusterId id) = 0;
   [[nodiscard]] virtual Task<Status> insertToken(Actor actor, TokenRecord token) = 0;  // managed: kFailedPrecondition
   [[nodiscard]] virtual Task<Result<TokenRecord>> getToken(TenantId tenant, TokenId id) = 0;
@@ -85,6 +83,10 @@ class Store {
   [[nodiscard]] virtual Task<Result<HostRecord>> getHost(TenantId tenant, HostId id) = 0;
   [[nodiscard]] virtual Task<Result<Page<HostRecord>>> listHosts(TenantId tenant, std::optional<ClusterId> cluster,
                                                                  PageRequest page) = 0;
+  // The cluster's hosts, or the one host of it, each with what its sandboxes may use. Empty when there are none.
+  [[nodiscard]] virtual Task<Result<std::vector<HostLoad>>> hostLoads(TenantId tenant, ClusterId cluster,
+                                                                      std::optional<HostId> host) = 0;
+  // The present name and tags change nothing and keep the version.
   struct HostUpdate {
     std::optional<std::string> name;
     std::optional<std::map<std::string, std::string>> tags;
@@ -92,11 +94,13 @@ class Store {
   [[nodiscard]] virtual Task<Result<HostRecord>> updateHost(Actor actor, HostId id, HostUpdate update,
                                                             std::int64_t expectedVersion) = 0;
   enum class RemoveHost : std::uint8_t { kOnlyWhenEmpty, kAlsoWithSandboxes };
-  // Revokes its certificates, marks the host revoked and hides it; sandboxes on it become failed/host_removed.
-  // kFailedPrecondition when it has sandboxes and kOnlyWhenEmpty. Repeat: kNotFound.
+  // Revokes its certificates, marks the host revoked and hides it; sandboxes on it become failed/host_removed, those that
+  // were being deleted are gone. kFailedPrecondition (details name them) when it has sandboxes and kOnlyWhenEmpty.
+  // Repeat: kNotFound.
   [[nodiscard]] virtual Task<Status> removeHost(Actor actor, HostId id, RemoveHost mode) = 0;
 
-  // Link life. linkUp gives the new epoch (greater than every one before).
+  // Link life. linkUp gives the new epoch (greater than every one before, also when an older database was restored).
+  // kPermissionDenied (host_revoked): the host was removed.
   struct LinkUp {
     HostId hostId;
     std::int64_t protocol = 0;
@@ -106,8 +110,8 @@ class Store {
     WallTime now{};
   };
   [[nodiscard]] virtual Task<Result<std::int64_t>> linkUp(LinkUp up) = 0;
-  // Ignored unless `epoch` is the host's present one. Sandboxes on it that are not deleted become unknown with reason
-  // host_disconnected; the first observation after a reconnect, or markHostHeard, gives them back their state.
+  // Ignored unless `epoch` is the host's present one. While the host is disconnected its sandboxes read as unknown with
+  // reason host_disconnected; no row of theirs is written, so the next linkUp gives them back their state.
   [[nodiscard]] virtual Task<Status> linkDown(HostId id, std::int64_t epoch, std::string reason, WallTime now) = 0;
   // At server start: no link survived it. Hosts become disconnected (server_restarted).
   [[nodiscard]] virtual Task<Status> markAllDisconnected(WallTime now) = 0;
@@ -126,6 +130,8 @@ class Store {
   [[nodiscard]] virtual Task<Result<std::vector<std::string>>> allManifests() = 0;
 
   // --- sandboxes ------------------------------------------------------------------------------------------------
+  // kAlreadyExists: the name is taken. kFailedPrecondition (host_removed), kNotFound (blueprint): gone since they were
+  // looked at.
   [[nodiscard]] virtual Task<Status> insertSandbox(Actor actor, SandboxRecord sandbox) = 0;
   [[nodiscard]] virtual Task<Result<SandboxRecord>> getSandbox(TenantId tenant, SandboxId id) = 0;
   [[nodiscard]] virtual Task<Result<SandboxRecord>> findSandbox(TenantId tenant, std::string idOrName) = 0;
@@ -136,15 +142,18 @@ class Store {
   [[nodiscard]] virtual Task<Result<Page<SandboxRecord>>> listSandboxes(TenantId tenant, SandboxFilter filter,
                                                                         PageRequest page) = 0;
   // Sets what is wanted and raises the generation. A repeat with the same desired state changes nothing and returns the
-  // record as it is. A deleting sandbox can only be deleted: kFailedPrecondition.
+  // record as it is, but for a start of one that ended by itself: that is a new generation. A deleting sandbox can only
+  // be deleted: kFailedPrecondition. On a removed host deletion removes the record (state deleted comes back), everything
+  // else is kFailedPrecondition (host_removed).
   [[nodiscard]] virtual Task<Result<SandboxRecord>> setDesired(Actor actor, SandboxId id, DesiredState desired,
                                                                Millis stopGrace) = 0;
-  // What should exist on a host: every sandbox on it that is not deleted.
+  // What should exist on a host: every sandbox on it that is not deleted, those that are to be deleted included.
   [[nodiscard]] virtual Task<Result<std::vector<SandboxRecord>>> sandboxesOnHost(HostId id) = 0;
   // Applies an observation of `host`. Older or equal (generation, sequence): nothing changes, the record comes back.
-  // kNotFound when the sandbox is unknown or on another host. A deleted observation removes the record.
+  // kNotFound when the sandbox is unknown or on another host. A deleted observation removes the record when deletion is
+  // wanted (the record comes back a last time with state deleted); unasked it is failed/runtime_error.
   [[nodiscard]] virtual Task<Result<SandboxRecord>> applyObservation(HostId host, Observation observation) = 0;
-  // The host refused the assignment: failed/spec_rejected.
+  // The host refused the assignment: failed/spec_rejected. Another generation than the present one: nothing changes.
   [[nodiscard]] virtual Task<Result<SandboxRecord>> refuseAssignment(HostId host, SandboxId id, std::int64_t generation,
                                                                      std::string message) = 0;
 

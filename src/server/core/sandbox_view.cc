@@ -1,0 +1,73 @@
+#include "server/core/sandbox_view.h"
+
+namespace gs {
+namespace {
+
+// For agents and moments that give none: the contract promises a reason whenever state and wish differ.
+std::string_view reasonFor(SandboxState state, DesiredState desired) {
+  switch (state) {
+    case SandboxState::kRequested:
+    case SandboxState::kPlacing: return "pending_placement";
+    case SandboxState::kProvisioning:
+    case SandboxState::kStarting: return "provisioning";
+    case SandboxState::kRunning: return "stop_requested";
+    case SandboxState::kStopped: return desired == DesiredState::kStopped ? "stopped_by_user" : "workload_exited";
+    case SandboxState::kUnknown: return "runtime_unavailable";
+    case SandboxState::kDeleting:
+    case SandboxState::kDeleted: return "deletion_requested";
+    case SandboxState::kArchived:
+    case SandboxState::kFailed: return "runtime_error";
+  }
+  return "runtime_error";
+}
+
+bool isAsDesired(SandboxState state, DesiredState desired) {
+  return (state == SandboxState::kRunning && desired == DesiredState::kRunning) ||
+         (state == SandboxState::kStopped && desired == DesiredState::kStopped) ||
+         (state == SandboxState::kDeleted && desired == DesiredState::kDeleted);
+}
+
+void showDeleting(SandboxRecord& record, const HostHearing& host) {
+  // What the host says about the deletion itself (a runtime that does not answer) is worth keeping; what it said about
+  // the life before is not.
+  const bool aboutDeletion = isCurrent(record) && !record.reason.empty();
+  record.state = SandboxState::kDeleting;
+  if (host.state == HostState::kDisconnected) {
+    record.reason = "host_disconnected";
+    record.message = fmt::format("host {} cannot be heard; the sandbox is deleted when it comes back", host.name);
+  } else if (!aboutDeletion) {
+    record.reason = "deletion_requested";
+    record.message.clear();
+  }
+}
+
+void showUnknown(SandboxRecord& record, const HostHearing& host) {
+  record.state = SandboxState::kUnknown;
+  record.reason = "host_disconnected";
+  record.message = host.lastSeenAt
+                       ? fmt::format("host {} was last heard at {}; what runs there runs on", host.name,
+                                     formatTime(*host.lastSeenAt))
+                       : fmt::format("host {} was never heard", host.name);
+}
+
+}  // namespace
+
+void showToClients(SandboxRecord& record, const HostHearing& host) {
+  if (record.desired == DesiredState::kDeleted) {
+    showDeleting(record, host);
+  } else if (host.state == HostState::kDisconnected) {
+    showUnknown(record, host);
+  }
+  if (!isAsDesired(record.state, record.desired)) {
+    if (record.reason.empty()) record.reason = reasonFor(record.state, record.desired);
+  } else if (record.state == SandboxState::kRunning) {
+    record.reason.clear();
+    record.message.clear();
+  }
+}
+
+bool endedByItself(const SandboxRecord& observed) {
+  return isCurrent(observed) && (observed.state == SandboxState::kFailed || observed.state == SandboxState::kStopped);
+}
+
+}  // namespace gs

@@ -1,0 +1,106 @@
+#include "server/core/fault.h"
+#include "server/store/host_rows.h"
+#include "server/store/sql_store.h"
+
+namespace gs {
+namespace {
+
+using namespace sql;
+
+// What stands in the way of removing a host, as far as an answer has room for it.
+Result<std::vector<std::string>> sandboxFaults(Database& db, const HostId& id) {
+  std::vector<std::string> out;
+  GS_CHECK(db.query("SELECT id, name FROM sandbox WHERE host_id = $1 ORDER BY name LIMIT $2",
+                    {bind(id), static_cast<std::int64_t>(kMaxFaults)}, [&](const Row& row) {
+                      out.push_back(faultLine("/sandboxes/" + row.text(0), "sandbox " + row.text(1) + " lives on it"));
+                    }));
+  return out;
+}
+
+Status loseSandboxes(Database& db, const HostRecord& host, WallTime now) {
+  GS_CHECK(db.execute("DELETE FROM sandbox WHERE host_id = $1 AND desired = 'deleted'", {bind(host.id)}));
+  GS_CHECK(db.execute("UPDATE sandbox SET state = 'failed', reason = 'host_removed', message = $1, updated_at = $2, "
+                      "version = version + 1 WHERE host_id = $3",
+                      {fmt::format("host {} was removed", host.name), bind(now), bind(host.id)}));
+  return {};
+}
+
+}  // namespace
+
+Task<Result<HostRecord>> SqlStore::getHost(TenantId tenant, HostId id) {
+  return thread_.run([tenant = std::move(tenant), id = std::move(id)](Database& db) { return readHost(db, tenant, id); });
+}
+
+Task<Result<Page<HostRecord>>> SqlStore::listHosts(TenantId tenant, std::optional<ClusterId> cluster,
+                                                   PageRequest page) {
+  return thread_.run([tenant = std::move(tenant), cluster = std::move(cluster), page = std::move(page)](Database& db) {
+    PageQuery query{"host/" + tenant.text(), std::string(kHostSelect) + "h.tenant_id = $1 AND h.removed_at IS NULL",
+                    {bind(tenant)}, "h.created_at", "h.id"};
+    if (cluster) {
+      query.scope += "/" + cluster->text();
+      query.select += " AND h.cluster_id = $2";
+      query.values.push_back(bind(*cluster));
+    }
+    return readPage(db, std::move(query), page, hostFrom);
+  });
+}
+
+Task<Result<std::vector<HostLoad>>> SqlStore::hostLoads(TenantId tenant, ClusterId cluster,
+                                                        std::optional<HostId> host) {
+  return thread_.run([tenant = std::move(tenant), cluster = std::move(cluster),
+                      host = std::move(host)](Database& db) -> Result<std::vector<HostLoad>> {
+    std::string text = std::string(kHostSelect) + "h.tenant_id = $1 AND h.cluster_id = $2 AND h.removed_at IS NULL";
+    std::vector<SqlValue> values{bind(tenant), bind(cluster)};
+    if (host) {
+      text += " AND h.id = $3";
+      values.push_back(bind(*host));
+    }
+    std::vector<HostLoad> out;
+    GS_CHECK(db.query(text + " ORDER BY h.id", values, [&](const Row& row) {
+      out.push_back({hostFrom(row), static_cast<std::uint64_t>(row.integer(kHostMemoryColumn))});
+    }));
+    return out;
+  });
+}
+
+Task<Result<HostRecord>> SqlStore::updateHost(Actor actor, HostId id, HostUpdate update, std::int64_t expectedVersion) {
+  return thread_.transact([actor = std::move(actor), id = std::move(id), update = std::move(update), expectedVersion,
+                           now = clock_.wallNow()](Database& db) -> Result<HostRecord> {
+    GS_TRY(const HostRecord before, readHost(db, actor.tenantId, id));
+    if (before.version != expectedVersion) return fail(staleVersion("host", before.version));
+    const std::string name = update.name.value_or(before.name);
+    const auto& tags = update.tags ? *update.tags : before.tags;
+    if (name == before.name && tags == before.tags) return before;
+    GS_CHECK(orNameTaken(db.execute("UPDATE host SET name = $1, tags = $2, version = version + 1 WHERE id = $3",
+                                    {name, packTags(tags), bind(id)}),
+                         "host", name));
+    std::string detail = name == before.name ? "" : fmt::format("{} to {}", before.name, name);
+    if (tags != before.tags) detail += detail.empty() ? "tags" : ", tags";
+    GS_CHECK(audit(db, actor, {"host.update", id.text(), std::move(detail)}, now));
+    return readHost(db, actor.tenantId, id);
+  });
+}
+
+Task<Status> SqlStore::removeHost(Actor actor, HostId id, RemoveHost mode) {
+  return thread_.transact([actor = std::move(actor), id = std::move(id), mode,
+                           now = clock_.wallNow()](Database& db) -> Status {
+    GS_TRY(const HostRecord host, readHost(db, actor.tenantId, id));
+    if (host.sandboxCount > 0 && mode == RemoveHost::kOnlyWhenEmpty) {
+      Error error = makeError(ErrorCode::kFailedPrecondition,
+                              fmt::format("{} sandboxes live on host {}", host.sandboxCount, host.name));
+      error.reason = "host_not_empty";
+      error.fix = "delete them first, or remove the host with force: then they are lost";
+      GS_TRY(error.details, sandboxFaults(db, id));
+      return fail(std::move(error));
+    }
+    GS_CHECK(loseSandboxes(db, host, now));
+    GS_CHECK(db.execute("UPDATE host_certificate SET revoked_at = $1 WHERE host_id = $2 AND revoked_at IS NULL",
+                        {bind(now), bind(id)}));
+    GS_CHECK(db.execute("UPDATE host SET state = 'revoked', removed_at = $1, version = version + 1 WHERE id = $2",
+                        {bind(now), bind(id)}));
+    return audit(db, actor,
+                 {"host.remove", id.text(), fmt::format("{} with {} sandboxes", host.name, host.sandboxCount)}, now);
+  });
+}
+
+}  // namespace gs

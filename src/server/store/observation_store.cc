@@ -1,0 +1,82 @@
+#include "server/store/sandbox_rows.h"
+#include "server/store/sql_store.h"
+
+namespace gs {
+namespace {
+
+using namespace sql;
+
+bool isNewer(const Observation& observation, const SandboxRecord& s) {
+  const auto generation = static_cast<std::int64_t>(observation.generation);
+  const auto sequence = static_cast<std::int64_t>(observation.sequence);
+  return std::pair(generation, sequence) > std::pair(s.observedGeneration, s.sequence);
+}
+
+void take(SandboxRecord& s, const Observation& o, WallTime now) {
+  s.observedGeneration = static_cast<std::int64_t>(o.generation);
+  s.sequence = static_cast<std::int64_t>(o.sequence);
+  s.state = o.state;
+  s.reason = o.reason;
+  s.message = o.message;
+  s.exit = o.exit;
+  if (o.startedAt) {
+    s.startedAt = o.startedAt;
+  } else if (o.state == SandboxState::kRunning && !s.startedAt) {
+    s.startedAt = o.observedAt;
+  }
+  if (o.state == SandboxState::kDeleted) {
+    // Deletion that nobody asked for is a loss, and a loss is shown, not swept away with the record.
+    s.state = SandboxState::kFailed;
+    s.reason = "runtime_error";
+    s.message = "the host says that the sandbox is gone, although its deletion was not asked for";
+  }
+  s.updatedAt = now;
+  s.version += 1;
+}
+
+Result<SandboxRecord> finishDeletion(Database& db, SandboxRecord s, const HostId& host, WallTime now) {
+  GS_CHECK(eraseSandbox(db, s.id));
+  GS_CHECK(audit(db, s.tenantId, host.text(), {"sandbox.deleted", s.id.text(), s.name}, now));
+  s.state = SandboxState::kDeleted;
+  s.reason.clear();
+  s.message.clear();
+  return s;
+}
+
+}  // namespace
+
+Task<Result<SandboxRecord>> SqlStore::applyObservation(HostId host, Observation observation) {
+  return thread_.transact([host = std::move(host), o = std::move(observation),
+                           now = clock_.wallNow()](Database& db) -> Result<SandboxRecord> {
+    GS_TRY(SandboxRow row, readSandboxOn(db, host, o.sandboxId));
+    if (!isNewer(o, row.observed)) return row.shown();
+    if (o.state == SandboxState::kDeleted && row.observed.desired == DesiredState::kDeleted) {
+      return finishDeletion(db, std::move(row.observed), host, now);
+    }
+    take(row.observed, o, now);
+    GS_CHECK(updateSandbox(db, row.observed));
+    return row.shown();
+  });
+}
+
+Task<Result<SandboxRecord>> SqlStore::refuseAssignment(HostId host, SandboxId id, std::int64_t generation,
+                                                       std::string message) {
+  return thread_.transact([host = std::move(host), id = std::move(id), generation, message = std::move(message),
+                           now = clock_.wallNow()](Database& db) -> Result<SandboxRecord> {
+    GS_TRY(SandboxRow row, readSandboxOn(db, host, id));
+    SandboxRecord& s = row.observed;
+    if (generation != s.generation || s.observedGeneration >= generation) return row.shown();
+    s.state = SandboxState::kFailed;
+    s.reason = "spec_rejected";
+    s.message = message;
+    // Any observation of this generation is newer than a refusal of it, whatever its sequence.
+    s.observedGeneration = generation;
+    s.sequence = 0;
+    s.updatedAt = now;
+    s.version += 1;
+    GS_CHECK(updateSandbox(db, s));
+    return row.shown();
+  });
+}
+
+}  // namespace gs

@@ -1,0 +1,36 @@
+// Sandboxes in rows. Internal to store/.
+#pragma once
+
+#include "server/core/sandbox_view.h"
+#include "server/store/sql_rows.h"
+
+namespace gs::sql {
+
+inline constexpr std::string_view kSandboxSelect =
+    "SELECT s.id, s.tenant_id, s.cluster_id, s.host_id, s.name, s.blueprint_id, s.blueprint_name, s.manifest_digest, "
+    "s.runtime, s.command, s.env, s.working_dir, s.run_as, s.cpu_millis, s.memory_bytes, s.pids, s.desired, s.state, "
+    "s.reason, s.message, s.exit_code, s.exit_signal, s.exit_oom_killed, s.exit_at, s.generation, "
+    "s.observed_generation, s.sequence, s.stop_grace_ms, s.started_at, s.created_by, s.created_at, s.updated_at, "
+    "s.version, h.state, h.name, h.last_seen_at FROM sandbox s JOIN host h ON h.id = s.host_id WHERE ";
+
+// The state that showToClients() gives, for filters.
+inline constexpr std::string_view kShownState =
+    "CASE WHEN s.desired = 'deleted' THEN 'deleting' WHEN h.state = 'disconnected' THEN 'unknown' ELSE s.state END";
+
+struct SandboxRow {
+  SandboxRecord observed;  // as it was last observed
+  HostHearing host;
+  [[nodiscard]] SandboxRecord shown() const;
+};
+[[nodiscard]] SandboxRow sandboxRowFrom(const Row& row);
+[[nodiscard]] inline SandboxRecord shownSandboxFrom(const Row& row) { return sandboxRowFrom(row).shown(); }
+
+// Of the tenant; kNotFound.
+[[nodiscard]] Result<SandboxRow> readSandbox(Database& db, const TenantId& tenant, const SandboxId& id);
+// On the host, whatever the tenant; kNotFound.
+[[nodiscard]] Result<SandboxRow> readSandboxOn(Database& db, const HostId& host, const SandboxId& id);
+// Writes what changes in a sandbox's life: desired state, observation, counters.
+[[nodiscard]] Status updateSandbox(Database& db, const SandboxRecord& record);
+[[nodiscard]] Status eraseSandbox(Database& db, const SandboxId& id);
+
+}  // namespace gs::sql

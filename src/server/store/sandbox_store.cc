@@ -1,0 +1,150 @@
+#include "server/store/sandbox_rows.h"
+#include "server/store/sql_store.h"
+
+namespace gs {
+namespace {
+
+using namespace sql;
+
+// Placement looked at the host and the blueprint a moment ago, in another transaction.
+Status checkStillThere(Database& db, const SandboxRecord& s) {
+  GS_TRY(const auto removed,
+         db.queryOne("SELECT removed_at FROM host WHERE id = $1 AND tenant_id = $2", {bind(s.hostId), bind(s.tenantId)},
+                     [](const Row& row) { return !row.isNull(0); }));
+  if (removed.value_or(true)) {
+    return fail(makeError(ErrorCode::kFailedPrecondition, fmt::format("host {} was removed meanwhile", s.hostId))
+                    .withReason("host_removed"));
+  }
+  GS_TRY(const auto blueprint,
+         db.queryOne("SELECT 1 FROM blueprint WHERE id = $1 AND tenant_id = $2", {bind(s.blueprintId), bind(s.tenantId)},
+                     [](const Row& row) { return row.integer(0); }));
+  if (!blueprint) return fail(noSuch("blueprint", s.blueprintId.text()));
+  return {};
+}
+
+Status insertRow(Database& db, const SandboxRecord& s) {
+  return orNameTaken(
+      db.execute(
+          "INSERT INTO sandbox (id, tenant_id, cluster_id, host_id, name, blueprint_id, blueprint_name, "
+          "manifest_digest, runtime, command, env, working_dir, run_as, cpu_millis, memory_bytes, pids, desired, state, "
+          "reason, message, generation, observed_generation, sequence, stop_grace_ms, created_by, created_at, "
+          "updated_at, version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, "
+          "$18, $19, $20, $21, 0, 0, $22, $23, $24, $25, 1)",
+          {bind(s.id), bind(s.tenantId), bind(s.clusterId), bind(s.hostId), s.name, bind(s.blueprintId),
+           s.spec.blueprintName, s.spec.manifest.text(), s.spec.runtime, packStrings(s.spec.command),
+           packPairs(s.spec.env), s.spec.workingDir, s.spec.user, std::int64_t{s.spec.resources.cpuMillis},
+           bind(s.spec.resources.memoryBytes), std::int64_t{s.spec.resources.pids},
+           std::string(desiredStateName(s.desired)), std::string(sandboxStateName(s.state)), s.reason, s.message,
+           s.generation, static_cast<std::int64_t>(s.stopGrace.count()), bind(s.createdBy), bind(s.createdAt),
+           bind(s.updatedAt)}),
+      "sandbox", s.name);
+}
+
+std::string_view verbFor(DesiredState desired) {
+  switch (desired) {
+    case DesiredState::kRunning: return "sandbox.start";
+    case DesiredState::kStopped: return "sandbox.stop";
+    case DesiredState::kDeleted: return "sandbox.delete";
+  }
+  return "sandbox.update";
+}
+
+Error refused(std::string_view reason, std::string message) {
+  return makeError(ErrorCode::kFailedPrecondition, std::move(message)).withReason(std::string(reason));
+}
+
+// What a wish changes in `s`. False: nothing.
+Result<bool> applyWish(SandboxRecord& s, DesiredState desired, Millis stopGrace) {
+  if (s.desired == DesiredState::kDeleted && desired != DesiredState::kDeleted) {
+    return fail(refused("sandbox_deleting", fmt::format("sandbox {} is being deleted", s.name)));
+  }
+  const bool again = desired == DesiredState::kRunning && endedByItself(s);
+  if (s.desired == desired && !again) return false;
+  s.desired = desired;
+  // The host may have seen a later generation than a database that came from a backup.
+  s.generation = std::max(s.generation, s.observedGeneration) + 1;
+  if (desired == DesiredState::kStopped) s.stopGrace = stopGrace;
+  return true;
+}
+
+// The host that it lived on was removed: nobody will ever report on it again.
+Result<SandboxRecord> wishWithoutHost(Database& db, const Actor& actor, SandboxRecord s, DesiredState desired,
+                                      WallTime now) {
+  if (desired != DesiredState::kDeleted) {
+    return fail(refused("host_removed", fmt::format("the host of sandbox {} was removed", s.name))
+                    .withFix("delete the sandbox and create another"));
+  }
+  GS_CHECK(eraseSandbox(db, s.id));
+  GS_CHECK(audit(db, actor, {"sandbox.delete", s.id.text(), s.name + ", its host was removed"}, now));
+  s.desired = DesiredState::kDeleted;
+  s.state = SandboxState::kDeleted;
+  return s;
+}
+
+}  // namespace
+
+Task<Status> SqlStore::insertSandbox(Actor actor, SandboxRecord sandbox) {
+  return thread_.transact([actor = std::move(actor), s = std::move(sandbox)](Database& db) -> Status {
+    GS_CHECK(checkStillThere(db, s));
+    GS_CHECK(insertRow(db, s));
+    return audit(db, actor, {"sandbox.create", s.id.text(), fmt::format("{} on {}", s.name, s.hostId)}, s.createdAt);
+  });
+}
+
+Task<Result<SandboxRecord>> SqlStore::getSandbox(TenantId tenant, SandboxId id) {
+  return thread_.run([tenant = std::move(tenant), id = std::move(id)](Database& db) -> Result<SandboxRecord> {
+    GS_TRY(const SandboxRow row, readSandbox(db, tenant, id));
+    return row.shown();
+  });
+}
+
+Task<Result<SandboxRecord>> SqlStore::findSandbox(TenantId tenant, std::string idOrName) {
+  return thread_.run([tenant = std::move(tenant), key = std::move(idOrName)](Database& db) -> Result<SandboxRecord> {
+    const std::string_view column = isIdText("sbx", key) ? "s.id" : "s.name";
+    GS_TRY(auto found, db.queryOne(fmt::format("{}s.tenant_id = $1 AND {} = $2", kSandboxSelect, column),
+                                   {bind(tenant), key}, shownSandboxFrom));
+    if (!found) return fail(noSuch("sandbox", key));
+    return std::move(*found);
+  });
+}
+
+Task<Result<Page<SandboxRecord>>> SqlStore::listSandboxes(TenantId tenant, SandboxFilter filter, PageRequest page) {
+  return thread_.run([tenant = std::move(tenant), filter = std::move(filter), page = std::move(page)](Database& db) {
+    PageQuery query{"sandbox/" + tenant.text(), std::string(kSandboxSelect) + "s.tenant_id = $1", {bind(tenant)},
+                    "s.created_at", "s.id"};
+    const auto restrictTo = [&query](std::string_view column, std::string value) {
+      query.scope += fmt::format("/{}={}", column, value);
+      query.values.emplace_back(std::move(value));
+      query.select += fmt::format(" AND {} = ${}", column, query.values.size());
+    };
+    if (filter.host) restrictTo("s.host_id", filter.host->text());
+    if (filter.state) restrictTo(kShownState, std::string(sandboxStateName(*filter.state)));
+    return readPage(db, std::move(query), page, shownSandboxFrom);
+  });
+}
+
+Task<Result<SandboxRecord>> SqlStore::setDesired(Actor actor, SandboxId id, DesiredState desired, Millis stopGrace) {
+  return thread_.transact([actor = std::move(actor), id = std::move(id), desired, stopGrace,
+                           now = clock_.wallNow()](Database& db) -> Result<SandboxRecord> {
+    GS_TRY(SandboxRow row, readSandbox(db, actor.tenantId, id));
+    if (row.host.state == HostState::kRevoked) return wishWithoutHost(db, actor, std::move(row.observed), desired, now);
+    GS_TRY(const bool changed, applyWish(row.observed, desired, stopGrace));
+    if (!changed) return row.shown();
+    row.observed.updatedAt = now;
+    row.observed.version += 1;
+    GS_CHECK(updateSandbox(db, row.observed));
+    GS_CHECK(audit(db, actor, {verbFor(desired), id.text(), row.observed.name}, now));
+    return row.shown();
+  });
+}
+
+Task<Result<std::vector<SandboxRecord>>> SqlStore::sandboxesOnHost(HostId id) {
+  return thread_.run([id = std::move(id)](Database& db) -> Result<std::vector<SandboxRecord>> {
+    std::vector<SandboxRecord> out;
+    GS_CHECK(db.query(std::string(kSandboxSelect) + "s.host_id = $1 ORDER BY s.id", {bind(id)},
+                      [&](const Row& row) { out.push_back(shownSandboxFrom(row)); }));
+    return out;
+  });
+}
+
+}  // namespace gs

@@ -1,0 +1,93 @@
+#include "server/store/schema.h"
+
+namespace gs {
+namespace {
+
+// Times are Unix milliseconds. Names are unique among what is alive, hence the partial indexes. Clusters and hosts are
+// marked, not deleted, because tokens and sandboxes go on naming them and an id is never used twice. Every list is read
+// newest first by (created_at, id) within a tenant; each has its index.
+constexpr std::string_view kFirst = R"sql(
+CREATE TABLE tenant (
+  id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, created_at BIGINT NOT NULL);
+
+CREATE TABLE user_account (
+  id TEXT PRIMARY KEY, tenant_id TEXT NOT NULL REFERENCES tenant(id), email TEXT NOT NULL, role TEXT NOT NULL,
+  created_at BIGINT NOT NULL, UNIQUE (tenant_id, email));
+
+CREATE TABLE api_key (
+  id TEXT PRIMARY KEY, tenant_id TEXT NOT NULL REFERENCES tenant(id), user_id TEXT NOT NULL REFERENCES user_account(id),
+  name TEXT NOT NULL, role TEXT NOT NULL, secret_hash BYTEA NOT NULL, created_at BIGINT NOT NULL,
+  last_used_at BIGINT, revoked_at BIGINT);
+CREATE UNIQUE INDEX api_key_name ON api_key (tenant_id, name) WHERE revoked_at IS NULL;
+CREATE INDEX api_key_list ON api_key (tenant_id, created_at, id);
+
+CREATE TABLE cluster (
+  id TEXT PRIMARY KEY, tenant_id TEXT NOT NULL REFERENCES tenant(id), name TEXT NOT NULL, kind TEXT NOT NULL,
+  is_default SMALLINT NOT NULL, created_at BIGINT NOT NULL, version BIGINT NOT NULL, deleted_at BIGINT);
+CREATE UNIQUE INDEX cluster_name ON cluster (tenant_id, name) WHERE deleted_at IS NULL;
+CREATE UNIQUE INDEX cluster_default ON cluster (tenant_id) WHERE is_default = 1;
+CREATE INDEX cluster_list ON cluster (tenant_id, created_at, id);
+
+CREATE TABLE provisioning_token (
+  id TEXT PRIMARY KEY, tenant_id TEXT NOT NULL REFERENCES tenant(id), cluster_id TEXT NOT NULL REFERENCES cluster(id),
+  name TEXT NOT NULL, secret_hash BYTEA NOT NULL, max_uses BIGINT NOT NULL, uses BIGINT NOT NULL,
+  created_at BIGINT NOT NULL, expires_at BIGINT NOT NULL, revoked_at BIGINT, CHECK (uses <= max_uses));
+CREATE UNIQUE INDEX token_name ON provisioning_token (tenant_id, name) WHERE revoked_at IS NULL AND name <> '';
+CREATE INDEX token_list ON provisioning_token (tenant_id, created_at, id);
+CREATE INDEX token_cluster ON provisioning_token (cluster_id);
+
+CREATE TABLE host (
+  id TEXT PRIMARY KEY, tenant_id TEXT NOT NULL REFERENCES tenant(id), cluster_id TEXT NOT NULL REFERENCES cluster(id),
+  name TEXT NOT NULL, state TEXT NOT NULL, disconnect_reason TEXT NOT NULL, connected_at BIGINT, last_seen_at BIGINT,
+  epoch BIGINT NOT NULL, protocol BIGINT NOT NULL, features TEXT NOT NULL, facts BYTEA NOT NULL,
+  memory_available_bytes BIGINT NOT NULL, disk_free_bytes BIGINT NOT NULL, uptime_seconds BIGINT NOT NULL,
+  load1_milli BIGINT NOT NULL, load5_milli BIGINT NOT NULL, load15_milli BIGINT NOT NULL,
+  agent_rss_bytes BIGINT NOT NULL, sandboxes_running BIGINT NOT NULL,
+  tags TEXT NOT NULL, created_at BIGINT NOT NULL, version BIGINT NOT NULL, removed_at BIGINT);
+CREATE UNIQUE INDEX host_name ON host (tenant_id, name) WHERE removed_at IS NULL;
+CREATE INDEX host_list ON host (tenant_id, created_at, id);
+CREATE INDEX host_cluster ON host (cluster_id);
+
+CREATE TABLE host_certificate (
+  serial TEXT PRIMARY KEY, host_id TEXT NOT NULL REFERENCES host(id), not_after BIGINT NOT NULL, revoked_at BIGINT);
+CREATE INDEX host_certificate_host ON host_certificate (host_id);
+
+CREATE TABLE blueprint (
+  id TEXT PRIMARY KEY, tenant_id TEXT NOT NULL REFERENCES tenant(id), name TEXT NOT NULL, manifest_digest TEXT NOT NULL,
+  manifest TEXT NOT NULL, image_config BYTEA NOT NULL, architecture TEXT NOT NULL, os TEXT NOT NULL,
+  size_bytes BIGINT NOT NULL, archive_digest TEXT NOT NULL, source TEXT NOT NULL,
+  created_by TEXT NOT NULL REFERENCES user_account(id), created_at BIGINT NOT NULL, UNIQUE (tenant_id, name));
+CREATE INDEX blueprint_list ON blueprint (tenant_id, created_at, id);
+CREATE INDEX blueprint_digest ON blueprint (tenant_id, manifest_digest);
+
+CREATE TABLE sandbox (
+  id TEXT PRIMARY KEY, tenant_id TEXT NOT NULL REFERENCES tenant(id), cluster_id TEXT NOT NULL REFERENCES cluster(id),
+  host_id TEXT NOT NULL REFERENCES host(id), name TEXT NOT NULL, blueprint_id TEXT NOT NULL REFERENCES blueprint(id),
+  blueprint_name TEXT NOT NULL, manifest_digest TEXT NOT NULL, runtime TEXT NOT NULL, command TEXT NOT NULL,
+  env TEXT NOT NULL, working_dir TEXT NOT NULL, run_as TEXT NOT NULL, cpu_millis BIGINT NOT NULL,
+  memory_bytes BIGINT NOT NULL, pids BIGINT NOT NULL, desired TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL,
+  message TEXT NOT NULL, exit_code BIGINT, exit_signal BIGINT, exit_oom_killed SMALLINT, exit_at BIGINT,
+  generation BIGINT NOT NULL, observed_generation BIGINT NOT NULL, sequence BIGINT NOT NULL,
+  stop_grace_ms BIGINT NOT NULL, started_at BIGINT, created_by TEXT NOT NULL REFERENCES user_account(id),
+  created_at BIGINT NOT NULL, updated_at BIGINT NOT NULL, version BIGINT NOT NULL, UNIQUE (tenant_id, name));
+CREATE INDEX sandbox_list ON sandbox (tenant_id, created_at, id);
+CREATE INDEX sandbox_host ON sandbox (host_id);
+CREATE INDEX sandbox_blueprint ON sandbox (blueprint_id);
+
+CREATE TABLE audit (
+  id INTEGER PRIMARY KEY, tenant_id TEXT NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL, subject TEXT NOT NULL,
+  detail TEXT NOT NULL, at BIGINT NOT NULL);
+CREATE INDEX audit_list ON audit (tenant_id, at, id);
+
+-- One row that health checks write, to learn whether writing works.
+CREATE TABLE health (id SMALLINT PRIMARY KEY, checked_at BIGINT NOT NULL);
+)sql";
+
+}  // namespace
+
+const std::vector<Migration>& serverMigrations() {
+  static const std::vector<Migration> kSteps{{"0001_first", kFirst}};
+  return kSteps;
+}
+
+}  // namespace gs
