@@ -1,0 +1,439 @@
+#include "agent/guest_channel/guest_channel.h"
+
+#include <unordered_map>
+#include <unordered_set>
+
+#include "agent/guest_channel/guest_connection.h"
+#include "agent/guest_channel/guest_exec.h"
+#include "agent/guest_channel/guest_messages.h"
+#include "async/event.h"
+#include "async/task_group.h"
+#include "async/with_deadline.h"
+#include "base/encoding.h"
+#include "base/log.h"
+#include "base/secret.h"
+
+namespace gs {
+namespace {
+
+constexpr std::size_t kMaxUnidentified = 32;
+// Nearly every frame of an honest guest answers one of ours; a faster one is made to wait, so that it cannot take the
+// loop from other sandboxes.
+constexpr int kMaxControlFramesPerSecond = 1000;
+constexpr Millis kStrangerPause{1};
+constexpr Millis kAcceptRetry{50};
+constexpr Millis kLogInterval{10'000};
+
+std::uint64_t randomNumber() {
+  std::uint64_t number = 0;
+  std::memcpy(&number, randomBytes(sizeof(number)).data(), sizeof(number));
+  return number;
+}
+
+// A hostile sandbox chooses how often these happen; it must not choose how much we log.
+class RareLog {
+ public:
+  void warn(std::string_view event, std::string_view sandboxId, std::string_view detail) {
+    ++suppressed_;
+    const auto now = std::chrono::steady_clock::now();
+    if (now < next_) return;
+    next_ = now + kLogInterval;
+    logWarn(event, {{"sandbox", sandboxId}, {"detail", detail}, {"count", suppressed_}});
+    suppressed_ = 0;
+  }
+
+ private:
+  SteadyTime next_{};
+  std::int64_t suppressed_ = 0;
+};
+
+class ListeningChannel final : public GuestChannel {
+ public:
+  ListeningChannel(Executor executor, GuestChannelSettings settings, std::unique_ptr<UnixListener> listener)
+      : executor_(executor),
+        settings_(std::move(settings)),
+        listener_(std::move(listener)),
+        changed_(executor),
+        tasks_(executor),
+        // Random, because a guest may still be ending an exec of the agent that ran before us.
+        nextExecId_(randomNumber()) {
+    tasks_.spawn("guest_accept", acceptLoop());
+  }
+
+  void setExpectedPid(std::optional<pid_t> pid) override {
+    expectedPid_ = pid;
+    if (pid && control_ && control_->peerPid() != *pid) control_->close();
+    changed_.notifyAll();
+  }
+  [[nodiscard]] const GuestState& state() const override { return state_; }
+
+  Task<GuestState> waitChange(std::uint64_t seen, Deadline deadline) override {
+    const Call call(*this);
+    while (!closed_ && state_.revision == seen && !deadline.expired()) co_await changed_.waitUntil(deadline);
+    co_return state_;
+  }
+  Task<Status> waitConnected(Deadline deadline) override {
+    const Call call(*this);
+    co_return co_await connectedBy(deadline);
+  }
+  Task<Result<WorkloadState>> openGate(GateSpec spec, Deadline deadline) override;
+  Task<Result<std::unique_ptr<GuestExec>>> startExec(ProcessSpec spec, Deadline deadline) override;
+  Task<Status> stopWorkload(Millis grace) override;
+  Task<Result<ProcessExit>> waitWorkloadExit(Deadline deadline) override;
+  Task<Result<std::chrono::microseconds>> ping(Deadline deadline) override;
+  Task<void> close() override;
+
+ private:
+  using ConnectionPtr = std::shared_ptr<GuestConnection>;
+
+  // A call from outside that is under way; close() waits for all.
+  class Call {
+   public:
+    explicit Call(ListeningChannel& channel) : channel_(channel) { ++channel_.calls_; }
+    Call(const Call&) = delete;
+    Call& operator=(const Call&) = delete;
+    ~Call() {
+      if (--channel_.calls_ == 0) channel_.changed_.notifyAll();
+    }
+
+   private:
+    ListeningChannel& channel_;
+  };
+  // A connection that has not said yet what it is.
+  class Unidentified {
+   public:
+    explicit Unidentified(ListeningChannel& channel) : channel_(&channel) { ++channel.unidentified_; }
+    Unidentified(const Unidentified&) = delete;
+    Unidentified& operator=(const Unidentified&) = delete;
+    ~Unidentified() { release(); }
+    void release() {
+      auto* channel = std::exchange(channel_, nullptr);
+      if (channel == nullptr) return;
+      if (channel->unidentified_-- == kMaxUnidentified) channel->changed_.notifyAll();
+    }
+
+   private:
+    ListeningChannel* channel_;
+  };
+  // An exec that was asked for and has no connection yet.
+  struct PendingExec {
+    std::string key;
+    Event resolved;
+    ConnectionPtr connection;
+    std::optional<Error> failure;
+  };
+  class PendingEntry {
+   public:
+    PendingEntry(ListeningChannel& channel, std::uint64_t id, std::string key) : channel_(channel), id_(id) {
+      channel_.pending_.emplace(id, PendingExec{std::move(key), Event(channel.executor_), {}, {}});
+    }
+    PendingEntry(const PendingEntry&) = delete;
+    PendingEntry& operator=(const PendingEntry&) = delete;
+    ~PendingEntry() { channel_.pending_.erase(id_); }
+    // References into the map stay valid while other entries come and go.
+    PendingExec& get() { return channel_.pending_.at(id_); }
+
+   private:
+    ListeningChannel& channel_;
+    std::uint64_t id_;
+  };
+  class PendingPing {
+   public:
+    PendingPing(ListeningChannel& channel, std::uint64_t nonce) : channel_(channel), nonce_(nonce) {
+      channel_.pings_.insert(nonce);
+    }
+    PendingPing(const PendingPing&) = delete;
+    PendingPing& operator=(const PendingPing&) = delete;
+    ~PendingPing() { channel_.pings_.erase(nonce_); }
+
+   private:
+    ListeningChannel& channel_;
+    std::uint64_t nonce_;
+  };
+
+  Task<void> acceptLoop();
+  Task<void> serve(ConnectionPtr connection);
+  static Task<Result<GuestFrame>> readGuestFrame(ConnectionPtr connection);
+  void attachExec(ConnectionPtr connection, const ExecAttach& attach);
+  Task<void> serveControl(ConnectionPtr connection, GuestHello hello);
+  // False: the guest broke the protocol.
+  bool takeFrame(GuestFrame frame);
+  void controlLost(const ConnectionPtr& connection, const Error& why);
+  Task<Status> connectedBy(Deadline deadline);
+  void stateChanged();
+  static Error closedError() { return makeError(ErrorCode::kCancelled, "the channel to the sandbox was closed"); }
+
+  Executor executor_;
+  GuestChannelSettings settings_;
+  std::unique_ptr<UnixListener> listener_;
+  Event changed_;
+  TaskGroup tasks_;
+  GuestState state_;
+  std::optional<pid_t> expectedPid_;
+  ConnectionPtr control_;
+  std::uint64_t gateAnswers_ = 0;
+  std::unordered_set<std::uint64_t> pings_;
+  std::uint64_t nextExecId_;
+  std::unordered_map<std::uint64_t, PendingExec> pending_;
+  std::size_t unidentified_ = 0;
+  int calls_ = 0;
+  bool closed_ = false;
+  RareLog strangers_;
+  RareLog offences_;
+};
+
+void ListeningChannel::stateChanged() {
+  ++state_.revision;
+  changed_.notifyAll();
+}
+
+Task<void> ListeningChannel::acceptLoop() {
+  while (!closed_) {
+    // Not accepting, rather than dropping: an honest burst of execs waits in the listener's queue.
+    if (unidentified_ >= kMaxUnidentified) {
+      co_await changed_.waitUntil(Deadline::never());
+      continue;
+    }
+    auto stream = co_await listener_->accept();
+    if (closed_) co_return;
+    if (!stream) {
+      offences_.warn("guest_accept_failed", settings_.sandboxId, stream.error().message);
+      co_await sleepFor(kAcceptRetry);
+      continue;
+    }
+    auto connection = std::make_shared<GuestConnection>(executor_, std::move(*stream));
+    if (expectedPid_ && connection->peerPid() != *expectedPid_) {
+      strangers_.warn("guest_stranger_dropped", settings_.sandboxId, fmt::format("pid {}", connection->peerPid()));
+      // A process of the sandbox that dials in a loop keeps its own sandbox waiting, and nobody else.
+      co_await sleepFor(kStrangerPause);
+      continue;
+    }
+    tasks_.spawn("guest_connection", serve(std::move(connection)));
+  }
+}
+
+Task<Result<GuestFrame>> ListeningChannel::readGuestFrame(ConnectionPtr connection) {
+  GS_CO_TRY(const auto payload, co_await connection->readFrame());
+  co_return decodeGuestFrame(payload);
+}
+
+Task<void> ListeningChannel::serve(ConnectionPtr connection) {
+  Unidentified unidentified(*this);
+  auto first = co_await withDeadline(Deadline::after(settings_.handshakeTimeout), "the guest's first frame",
+                                     readGuestFrame(connection));
+  while (!expectedPid_ && !closed_) co_await changed_.waitUntil(Deadline::never());
+  if (closed_) co_return;
+  if (connection->peerPid() != *expectedPid_) {
+    strangers_.warn("guest_stranger_dropped", settings_.sandboxId, fmt::format("pid {}", connection->peerPid()));
+    co_return;
+  }
+  unidentified.release();
+  if (!first) {
+    offences_.warn("guest_handshake_failed", settings_.sandboxId, first.error().message);
+  } else if (const auto* attach = std::get_if<ExecAttach>(&*first)) {
+    attachExec(std::move(connection), *attach);
+  } else if (auto* hello = std::get_if<GuestHello>(&*first)) {
+    co_await serveControl(std::move(connection), std::move(*hello));
+  } else {
+    offences_.warn("guest_handshake_failed", settings_.sandboxId, "the first frame is no hello");
+  }
+}
+
+void ListeningChannel::attachExec(ConnectionPtr connection, const ExecAttach& attach) {
+  const auto found = pending_.find(attach.execId);
+  if (found == pending_.end() || found->second.connection || !constantTimeEqual(found->second.key, attach.key)) {
+    offences_.warn("guest_attach_refused", settings_.sandboxId, "no such exec is waiting");
+    return;
+  }
+  found->second.connection = std::move(connection);
+  found->second.resolved.notifyAll();
+}
+
+Task<void> ListeningChannel::serveControl(ConnectionPtr connection, GuestHello hello) {
+  if (hello.protocol != kGuestProtocol) {
+    offences_.warn("guest_protocol_unknown", settings_.sandboxId, fmt::format("protocol {}", hello.protocol));
+    co_return;
+  }
+  // The newest counts: a guest dials again when it holds the old one for dead.
+  if (control_) control_->close();
+  control_ = connection;
+  state_.connected = true;
+  state_.gateOpen = hello.gateOpen;
+  state_.workload = std::move(hello.workload);
+  state_.version = std::move(hello.version);
+  logInfo("guest_connected", {{"sandbox", settings_.sandboxId}, {"version", state_.version}, {"gateOpen", state_.gateOpen}});
+  stateChanged();
+
+  auto window = Deadline::after(Millis(1000));
+  int frames = 0;
+  Error why;
+  while (true) {
+    if (window.expired()) {
+      window = Deadline::after(Millis(1000));
+      frames = 0;
+    }
+    if (++frames > kMaxControlFramesPerSecond) co_await sleepUntil(window);
+    auto frame = co_await readGuestFrame(connection);
+    // Replaced meanwhile: its last words must not change what the newer one said.
+    if (control_ != connection) co_return;
+    if (frame && !takeFrame(std::move(*frame))) frame = fail(ErrorCode::kDataLoss, "the guest broke the protocol");
+    if (frame) continue;
+    why = std::move(frame).error();
+    break;
+  }
+  connection->close();
+  controlLost(connection, why);
+}
+
+bool ListeningChannel::takeFrame(GuestFrame frame) {
+  if (auto* opened = std::get_if<GateOpened>(&frame)) {
+    state_.gateOpen = true;
+    state_.workload = std::move(opened->workload);
+    ++gateAnswers_;
+    stateChanged();
+  } else if (auto* exited = std::get_if<WorkloadExited>(&frame)) {
+    // Only a running one can end, and only once.
+    if (state_.workload.phase != WorkloadState::Phase::kRunning) return false;
+    state_.workload = {.phase = WorkloadState::Phase::kExited, .pid = 0, .exit = std::move(exited->exit)};
+    stateChanged();
+  } else if (auto* failed = std::get_if<ExecFailed>(&frame)) {
+    const auto found = pending_.find(failed->execId);
+    // Unknown: one whose deadline has passed here.
+    if (found == pending_.end()) return true;
+    found->second.failure = std::move(failed->error);
+    found->second.resolved.notifyAll();
+  } else if (const auto* pong = std::get_if<Pong>(&frame)) {
+    if (pings_.erase(pong->nonce) > 0) changed_.notifyAll();
+  } else {
+    return std::holds_alternative<std::monostate>(frame);
+  }
+  return true;
+}
+
+void ListeningChannel::controlLost(const ConnectionPtr& connection, const Error& why) {
+  if (control_ != connection) return;
+  control_.reset();
+  state_.connected = false;
+  if (why.code == ErrorCode::kDataLoss) {
+    offences_.warn("guest_protocol_broken", settings_.sandboxId, why.message);
+  } else {
+    logInfo("guest_lost", {{"sandbox", settings_.sandboxId}, {"reason", why.message}});
+  }
+  stateChanged();
+  for (auto& [id, exec] : pending_) exec.resolved.notifyAll();
+}
+
+Task<Status> ListeningChannel::connectedBy(Deadline deadline) {
+  while (!closed_ && !control_) {
+    if (deadline.expired()) {
+      co_return fail(makeError(ErrorCode::kDeadlineExceeded, "the sandbox's guest did not connect in time")
+                         .withReason("guest_not_connected"));
+    }
+    co_await changed_.waitUntil(deadline);
+  }
+  if (closed_) co_return fail(closedError());
+  co_return Status();
+}
+
+Task<Result<WorkloadState>> ListeningChannel::openGate(GateSpec spec, Deadline deadline) {
+  const Call call(*this);
+  GS_CO_TRY(const auto payload, encodeOpenGate(spec));
+  while (true) {
+    GS_CO_CHECK(co_await connectedBy(deadline));
+    const auto control = control_;
+    const auto answers = gateAnswers_;
+    auto sent = co_await withDeadline(deadline, "opening the sandbox's gate", control->writeFrame(payload));
+    if (!sent && sent.error().code == ErrorCode::kDeadlineExceeded) co_return fail(std::move(sent).error());
+    // The reader of a broken connection notices too, and then the guest is waited for again.
+    while (!closed_ && control_ == control && gateAnswers_ == answers) {
+      if (deadline.expired()) co_return fail(ErrorCode::kDeadlineExceeded, "the guest did not open its gate in time");
+      co_await changed_.waitUntil(deadline);
+    }
+    if (closed_) co_return fail(closedError());
+    if (gateAnswers_ != answers) co_return state_.workload;
+  }
+}
+
+Task<Result<std::unique_ptr<GuestExec>>> ListeningChannel::startExec(ProcessSpec spec, Deadline deadline) {
+  const Call call(*this);
+  const std::uint64_t id = nextExecId_++;
+  const auto key = randomBytes(kExecKeyBytes);
+  GS_CO_TRY(auto payload, encodeStartExec(id, key, spec));
+  GS_CO_CHECK(co_await connectedBy(deadline));
+  PendingEntry entry(*this, id, key);
+  auto& exec = entry.get();
+  const auto control = control_;
+  GS_CO_CHECK(co_await withDeadline(deadline, "asking the guest for a process", control->writeFrame(std::move(payload))));
+  while (!exec.connection && !exec.failure) {
+    if (closed_) co_return fail(closedError());
+    if (control_ != control) co_return fail(ErrorCode::kUnavailable, "the sandbox's guest went away");
+    if (deadline.expired()) co_return fail(ErrorCode::kDeadlineExceeded, "the guest did not start the process in time");
+    co_await exec.resolved.waitUntil(deadline);
+  }
+  if (exec.failure) co_return fail(std::move(*exec.failure));
+  co_return co_await withDeadline(deadline, "starting the process", beginExec(exec.connection));
+}
+
+Task<Status> ListeningChannel::stopWorkload(Millis grace) {
+  const Call call(*this);
+  if (closed_) co_return fail(closedError());
+  const auto control = control_;
+  if (!control) co_return fail(ErrorCode::kUnavailable, "the sandbox's guest is not connected");
+  co_return co_await withDeadline(Deadline::after(settings_.handshakeTimeout), "asking the guest to stop the workload",
+                                  control->writeFrame(encodeStopWorkload(grace)));
+}
+
+Task<Result<ProcessExit>> ListeningChannel::waitWorkloadExit(Deadline deadline) {
+  const Call call(*this);
+  while (true) {
+    if (closed_) co_return fail(closedError());
+    if (state_.workload.phase == WorkloadState::Phase::kExited) co_return state_.workload.exit;
+    if (state_.gateOpen && state_.workload.phase == WorkloadState::Phase::kNone) {
+      co_return fail(ErrorCode::kFailedPrecondition, "the sandbox has no workload");
+    }
+    if (deadline.expired()) co_return fail(ErrorCode::kDeadlineExceeded, "the workload did not end in time");
+    co_await changed_.waitUntil(deadline);
+  }
+}
+
+Task<Result<std::chrono::microseconds>> ListeningChannel::ping(Deadline deadline) {
+  const Call call(*this);
+  const auto control = control_;
+  if (closed_) co_return fail(closedError());
+  if (!control) co_return fail(ErrorCode::kUnavailable, "the sandbox's guest is not connected");
+  const auto nonce = randomNumber();
+  const PendingPing pending(*this, nonce);
+  const auto start = std::chrono::steady_clock::now();
+  GS_CO_CHECK(co_await withDeadline(deadline, "the guest's answer to a ping", control->writeFrame(encodePing(nonce))));
+  while (pings_.contains(nonce)) {
+    if (closed_) co_return fail(closedError());
+    if (control_ != control) co_return fail(ErrorCode::kUnavailable, "the sandbox's guest went away");
+    if (deadline.expired()) co_return fail(ErrorCode::kDeadlineExceeded, "the guest's answer to a ping took too long");
+    co_await changed_.waitUntil(deadline);
+  }
+  co_return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - start);
+}
+
+Task<void> ListeningChannel::close() {
+  closed_ = true;
+  listener_->close();
+  if (control_) control_->close();
+  for (auto& [id, exec] : pending_) exec.resolved.notifyAll();
+  changed_.notifyAll();
+  co_await tasks_.cancelAndJoin();
+  while (calls_ > 0) {
+    for (auto& [id, exec] : pending_) exec.resolved.notifyAll();
+    co_await changed_.waitFor(Millis(100));
+  }
+  control_.reset();
+  state_.connected = false;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<GuestChannel>> listenForGuest(Executor executor, GuestChannelSettings settings) {
+  GS_TRY(auto listener, listenUnix(executor, settings.socketPath));
+  return std::make_unique<ListeningChannel>(std::move(executor), std::move(settings), std::move(listener));
+}
+
+}  // namespace gs

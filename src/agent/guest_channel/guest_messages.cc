@@ -1,0 +1,247 @@
+#include "agent/guest_channel/guest_messages.h"
+
+#include "base/encoding.h"
+#include "globalstacks/guest/v1/guest.pb.h"
+#include "wire/guest_frames.h"
+
+namespace gs {
+namespace {
+
+namespace pb = globalstacks::guest::v1;
+
+constexpr std::size_t kMaxTextBytes = 1024;
+constexpr std::size_t kMaxVersionBytes = 64;
+constexpr std::size_t kMaxArguments = 4096;
+constexpr std::size_t kMaxArgumentBytes = 48 * 1024;
+constexpr std::size_t kMaxVariables = 1024;
+constexpr std::int64_t kMaxGraceMs = 600'000;
+constexpr int kLastSignal = 64;
+
+// RFC 3629; protobuf strings must be that, or the guest could not read the frame.
+bool isUtf8(std::string_view text) {
+  std::size_t i = 0;
+  while (i < text.size()) {
+    const auto lead = static_cast<unsigned char>(text[i]);
+    const int more = lead < 0x80 ? 0 : lead < 0xc2 ? -1 : lead < 0xe0 ? 1 : lead < 0xf0 ? 2 : lead < 0xf5 ? 3 : -1;
+    if (more < 0 || i + static_cast<std::size_t>(more) >= text.size()) return false;
+    for (int n = 1; n <= more; ++n) {
+      const auto next = static_cast<unsigned char>(text[i + static_cast<std::size_t>(n)]);
+      const unsigned char low = n > 1 ? 0x80 : lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
+      const unsigned char high = n > 1 ? 0xbf : lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
+      if (next < low || next > high) return false;
+    }
+    i += static_cast<std::size_t>(more) + 1;
+  }
+  return true;
+}
+
+Status checkText(std::string_view text, std::string_view what) {
+  if (text.find('\0') != std::string_view::npos) {
+    return fail(ErrorCode::kInvalidArgument, fmt::format("{} holds a zero byte", what));
+  }
+  if (!isUtf8(text)) return fail(ErrorCode::kInvalidArgument, fmt::format("{} is not UTF-8", what));
+  return {};
+}
+
+Status checkEnv(const std::vector<std::string>& env) {
+  if (env.size() > kMaxVariables) {
+    return fail(ErrorCode::kInvalidArgument, fmt::format("{} environment variables; at most 1,024", env.size()));
+  }
+  for (const auto& entry : env) {
+    GS_CHECK(checkText(entry, "an environment variable"));
+    const auto equals = entry.find('=');
+    if (equals == 0 || equals == std::string::npos) {
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("environment entry \"{}\" is not NAME=value", escapeForLog(entry, 80)));
+    }
+  }
+  return {};
+}
+
+Status checkSpec(const ProcessSpec& spec) {
+  if (spec.argv.empty() || spec.argv.front().empty()) return fail(ErrorCode::kInvalidArgument, "no program to run");
+  if (spec.argv.size() > kMaxArguments) {
+    return fail(ErrorCode::kInvalidArgument, fmt::format("{} arguments; at most 4,096", spec.argv.size()));
+  }
+  std::size_t bytes = 0;
+  for (const auto& argument : spec.argv) {
+    GS_CHECK(checkText(argument, "an argument"));
+    bytes += argument.size();
+  }
+  if (bytes > kMaxArgumentBytes) {
+    return fail(ErrorCode::kInvalidArgument, fmt::format("{} bytes of arguments; at most 48 KiB", bytes));
+  }
+  GS_CHECK(checkEnv(spec.env));
+  GS_CHECK(checkText(spec.workingDir, "the working directory"));
+  GS_CHECK(checkText(spec.user, "the user"));
+  if (!spec.workingDir.empty() && spec.workingDir.front() != '/') {
+    return fail(ErrorCode::kInvalidArgument, "the working directory is not an absolute path");
+  }
+  return {};
+}
+
+void fill(pb::ProcessSpec& out, const ProcessSpec& spec) {
+  for (const auto& argument : spec.argv) out.add_argv(argument);
+  for (const auto& entry : spec.env) out.add_env(entry);
+  out.set_working_dir(spec.workingDir);
+  out.set_user(spec.user);
+}
+
+Result<std::string> serialized(const pb::AgentFrame& frame) {
+  auto bytes = frame.SerializeAsString();
+  if (bytes.size() > kMaxGuestFrameBytes) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("arguments and environment take {} bytes; at most 64 KiB in all", bytes.size()));
+  }
+  return bytes;
+}
+
+std::string cleaned(const std::string& text, std::size_t limit) { return escapeForLog(text, limit); }
+
+Result<ProcessExit> decodeExit(std::int32_t code, std::int32_t signal, const std::string& startError) {
+  if (code < 0 || code > 255 || signal < 0 || signal > kLastSignal) {
+    return fail(ErrorCode::kDataLoss, "the guest reports an exit that cannot be");
+  }
+  return ProcessExit{.code = code, .signal = signal, .startError = cleaned(startError, kMaxTextBytes)};
+}
+
+template <class Message>
+Result<WorkloadState> decodeWorkload(const Message& message) {
+  WorkloadState state;
+  if (message.has_workload_exited()) {
+    const auto& exited = message.workload_exited();
+    GS_TRY(state.exit, decodeExit(exited.exit_code(), exited.signal(), exited.start_error()));
+    state.phase = WorkloadState::Phase::kExited;
+  } else if (message.has_workload_started()) {
+    state.pid = message.workload_started().pid();
+    if (state.pid <= 0) return fail(ErrorCode::kDataLoss, "the guest reports a workload without a process id");
+    state.phase = WorkloadState::Phase::kRunning;
+  }
+  return state;
+}
+
+Error refusal(const pb::ExecFailed& failed) {
+  auto message = "the sandbox refused to run it: " + cleaned(failed.message(), kMaxTextBytes);
+  switch (failed.kind()) {
+    case pb::ExecFailed::KIND_INVALID: return makeError(ErrorCode::kFailedPrecondition, std::move(message));
+    case pb::ExecFailed::KIND_BUSY: return makeError(ErrorCode::kResourceExhausted, std::move(message));
+    default: return makeError(ErrorCode::kInternal, std::move(message));
+  }
+}
+
+}  // namespace
+
+Result<GuestFrame> decodeGuestFrame(std::string_view payload) {
+  pb::GuestFrame frame;
+  if (!frame.ParseFromArray(payload.data(), static_cast<int>(payload.size()))) {
+    return fail(ErrorCode::kDataLoss, "the guest sent bytes that are no GuestFrame");
+  }
+  switch (frame.frame_case()) {
+    case pb::GuestFrame::kHello: {
+      const auto& hello = frame.hello();
+      GS_TRY(auto workload, decodeWorkload(hello));
+      return GuestHello{.protocol = hello.protocol(),
+                        .version = cleaned(hello.version(), kMaxVersionBytes),
+                        .gateOpen = hello.gate_open(),
+                        .workload = std::move(workload)};
+    }
+    case pb::GuestFrame::kGateOpened: {
+      GS_TRY(auto workload, decodeWorkload(frame.gate_opened()));
+      return GateOpened{.workload = std::move(workload)};
+    }
+    case pb::GuestFrame::kWorkloadExited: {
+      const auto& exited = frame.workload_exited();
+      GS_TRY(auto exit, decodeExit(exited.exit_code(), exited.signal(), exited.start_error()));
+      return WorkloadExited{.exit = std::move(exit)};
+    }
+    case pb::GuestFrame::kExecFailed:
+      return ExecFailed{.execId = frame.exec_failed().exec_id(), .error = refusal(frame.exec_failed())};
+    case pb::GuestFrame::kPong: return Pong{.nonce = frame.pong().nonce()};
+    case pb::GuestFrame::kExecAttach:
+      if (frame.exec_attach().key().size() != kExecKeyBytes) {
+        return fail(ErrorCode::kDataLoss, "the guest sent a key of the wrong size");
+      }
+      return ExecAttach{.execId = frame.exec_attach().exec_id(), .key = frame.exec_attach().key()};
+    case pb::GuestFrame::FRAME_NOT_SET: break;
+  }
+  return std::monostate{};
+}
+
+Result<ExecFrame> decodeExecFrame(std::string_view payload) {
+  pb::ExecFrame frame;
+  if (!frame.ParseFromArray(payload.data(), static_cast<int>(payload.size()))) {
+    return fail(ErrorCode::kDataLoss, "the guest sent bytes that are no ExecFrame");
+  }
+  switch (frame.frame_case()) {
+    case pb::ExecFrame::kStartedPid:
+      if (frame.started_pid() <= 0) return fail(ErrorCode::kDataLoss, "the guest reports a process without an id");
+      return ExecStarted{.pid = frame.started_pid()};
+    case pb::ExecFrame::kStdoutData: return ExecStdout{.data = std::move(*frame.mutable_stdout_data())};
+    case pb::ExecFrame::kStderrData: return ExecStderr{.data = std::move(*frame.mutable_stderr_data())};
+    case pb::ExecFrame::kExit: {
+      GS_TRY(auto exit, decodeExit(frame.exit().exit_code(), frame.exit().signal(), frame.exit().start_error()));
+      return exit;
+    }
+    // The agent's own cases; from the guest they mean nothing.
+    case pb::ExecFrame::kStdinData:
+    case pb::ExecFrame::kStdinEof:
+    case pb::ExecFrame::kSignal: return fail(ErrorCode::kDataLoss, "the guest sent a frame that only the agent sends");
+    case pb::ExecFrame::FRAME_NOT_SET: break;
+  }
+  return std::monostate{};
+}
+
+Result<std::string> encodeOpenGate(const GateSpec& spec) {
+  GS_CHECK(checkEnv(spec.env));
+  GS_CHECK(checkText(spec.sandboxId, "the sandbox id"));
+  if (spec.workload) GS_CHECK(checkSpec(*spec.workload));
+  pb::AgentFrame frame;
+  auto& open = *frame.mutable_open_gate();
+  if (spec.workload) fill(*open.mutable_workload(), *spec.workload);
+  for (const auto& entry : spec.env) open.add_env(entry);
+  open.set_sandbox_id(spec.sandboxId);
+  return serialized(frame);
+}
+
+Result<std::string> encodeStartExec(std::uint64_t execId, std::string_view key, const ProcessSpec& spec) {
+  GS_CHECK(checkSpec(spec));
+  pb::AgentFrame frame;
+  auto& start = *frame.mutable_start_exec();
+  start.set_exec_id(execId);
+  start.set_key(std::string(key));
+  fill(*start.mutable_process(), spec);
+  return serialized(frame);
+}
+
+std::string encodeStopWorkload(Millis grace) {
+  pb::AgentFrame frame;
+  const auto ms = std::clamp<std::int64_t>(grace.count(), 0, kMaxGraceMs);
+  frame.mutable_stop_workload()->set_grace_ms(static_cast<std::uint32_t>(ms));
+  return frame.SerializeAsString();
+}
+
+std::string encodePing(std::uint64_t nonce) {
+  pb::AgentFrame frame;
+  frame.mutable_ping()->set_nonce(nonce);
+  return frame.SerializeAsString();
+}
+
+std::string encodeExecStdin(std::string_view data) {
+  pb::ExecFrame frame;
+  frame.set_stdin_data(data.data(), data.size());
+  return frame.SerializeAsString();
+}
+
+std::string encodeExecStdinEof() {
+  pb::ExecFrame frame;
+  frame.set_stdin_eof(true);
+  return frame.SerializeAsString();
+}
+
+std::string encodeExecSignal(int number) {
+  pb::ExecFrame frame;
+  frame.set_signal(static_cast<std::uint32_t>(number));
+  return frame.SerializeAsString();
+}
+
+}  // namespace gs
