@@ -4,7 +4,6 @@
 // must outlive it. Limits: `maxPerTenant` sessions of a tenant at once (see openSessions()).
 #pragma once
 
-#include <functional>
 #include <unordered_map>
 
 #include "server/gateway/link_hub.h"
@@ -19,16 +18,9 @@ struct SessionBrokerSettings {
   std::size_t maxPerTenant = 1'024;
 };
 
-// How an Error reads as a problem of the HTTP contract; given by the module that owns that mapping (server/api).
-struct SessionProblem {
-  int status = 500;  // the close code is 4000 + status
-  std::string json;
-};
-using SessionProblemWriter = std::function<SessionProblem(const Error& error, const RequestId& request)>;
-
 class SplicingBroker final : public SessionBroker {
  public:
-  SplicingBroker(Store& store, LinkHub& hub, SandboxEvents& events, const Clock& clock, SessionProblemWriter problem,
+  SplicingBroker(Store& store, LinkHub& hub, SandboxEvents& events, const Clock& clock,
                  SessionBrokerSettings settings = {});
 
   [[nodiscard]] Task<void> run(Actor actor, std::shared_ptr<WebSocket> client) override;
@@ -47,7 +39,6 @@ class SplicingBroker final : public SessionBroker {
   LinkHub& hub_;
   SandboxEvents& events_;
   const Clock& clock_;
-  SessionProblemWriter problem_;
   SessionBrokerSettings settings_;
   std::unordered_map<TenantId, std::size_t> open_;
 };
