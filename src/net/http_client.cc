@@ -234,7 +234,9 @@ class PooledHttpClient final : public HttpClient {
       if (c.watchdog.expired()) co_return fail(tooLate(endpoint_, "the request to"));
       const bool harmless = isIdempotent(request.method) && (!source || !source->begun());
       if (c.reused && !answered && harmless) continue;
-      co_return fail((sent ? std::move(answer.error()) : Error(sent.error())).context("talking to " + endpoint_.describe()));
+      // A refused client certificate shows on the reading side; the writing side only sees a broken pipe.
+      const bool readerKnows = sent.has_value() || answer.error().code == ErrorCode::kUnauthenticated;
+      co_return fail((readerKnows ? std::move(answer.error()) : Error(sent.error())).context("talking to " + endpoint_.describe()));
     }
   }
 
