@@ -1,4 +1,5 @@
 #include "base/secret.h"
+#include "server/core/names.h"
 #include "server/store/host_rows.h"
 #include "server/store/sql_store.h"
 #include "wire/messages.h"
@@ -8,31 +9,13 @@ namespace {
 
 using namespace sql;
 
-constexpr std::size_t kMaxName = 63;
 // An expired certificate may be renewed for 30 days; one that is past that can never be used again.
 constexpr Millis kKeepExpired = std::chrono::days(31);
 
-// The machine's own name as a resource name; what it may not contain becomes a hyphen.
-std::string asResourceName(std::string_view text) {
-  std::string out;
-  for (const char raw : text.substr(0, kMaxName)) {
-    const char c = raw >= 'A' && raw <= 'Z' ? static_cast<char>(raw - 'A' + 'a') : raw;
-    const bool good = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-    if (good) {
-      out += c;
-    } else if (!out.empty() && out.back() != '-') {
-      out += '-';
-    }
-  }
-  while (!out.empty() && out.back() == '-') out.pop_back();
-  return out.empty() ? "host" : out;
-}
-
 Result<std::string> freeHostName(Database& db, const TenantId& tenant, std::string_view wanted) {
-  const std::string base = asResourceName(wanted);
+  const std::string base = asResourceName(wanted, "host");
   for (int n = 1;; ++n) {
-    const std::string suffix = n == 1 ? "" : fmt::format("-{}", n);
-    const std::string name = base.substr(0, kMaxName - suffix.size()) + suffix;
+    const std::string name = withSuffix(base, n == 1 ? "" : fmt::format("-{}", n));
     GS_TRY(const auto taken,
            db.queryOne("SELECT 1 FROM host WHERE tenant_id = $1 AND name = $2 AND removed_at IS NULL",
                        {bind(tenant), name}, [](const Row& row) { return row.integer(0); }));

@@ -1,0 +1,115 @@
+#include "server/placement/placement.h"
+
+#include <gtest/gtest.h>
+
+namespace gs {
+namespace {
+
+const ClusterId kCluster = ClusterId::trusted("clu_00000000000000000001");
+
+HostLoad fitting(std::string id = "hst_00000000000000000001", std::int64_t sandboxes = 0) {
+  HostLoad load;
+  load.host.id = HostId::trusted(std::move(id));
+  load.host.name = "rack";
+  load.host.clusterId = kCluster;
+  load.host.state = HostState::kConnected;
+  load.host.sandboxCount = sandboxes;
+  load.host.tags = {{"zone", "a"}};
+  load.host.facts.architecture = "amd64";
+  load.host.facts.cpuCount = 2;
+  load.host.facts.memoryBytes = 4ULL << 30;
+  load.host.facts.traits = {"amd64", "docker", "linux"};
+  load.host.facts.runtimes = {{"docker", RuntimeState::kHealthy, "20.10", ""},
+                              {"sbx", RuntimeState::kComingSoon, "", "coming soon"}};
+  return load;
+}
+
+PlacementRequest plain() {
+  PlacementRequest request;
+  request.cluster = kCluster;
+  request.architecture = "amd64";
+  return request;
+}
+
+TEST(Placement, ExplainsTheFirstRuleThatFails) {
+  using Reason = RejectionReason;
+  const struct {
+    const char* why;
+    std::function<void(PlacementRequest&, HostLoad&)> change;
+    std::optional<Reason> reason;
+    const char* detail;
+  } rows[] = {
+      {"nothing is wrong", [](auto&, auto&) {}, std::nullopt, ""},
+      {"removed while it was looked at", [](auto&, auto& h) { h.host.state = HostState::kRevoked; }, Reason::kHostRemoved, "removed"},
+      {"a host id from elsewhere", [](auto& r, auto&) { r.cluster = ClusterId::make(); }, Reason::kOtherCluster, "another cluster"},
+      {"not heard", [](auto&, auto& h) { h.host.state = HostState::kDisconnected; }, Reason::kNotConnected, "never connected"},
+      {"not heard for a while", [](auto&, auto& h) {
+         h.host.state = HostState::kDisconnected;
+         h.host.lastSeenAt = FakeClock().wallNow();
+       }, Reason::kNotConnected, "2026-01-01T00:00:00.000Z"},
+      {"what is not there yet", [](auto& r, auto&) { r.runtime = "sbx"; }, Reason::kRuntimeComingSoon, "coming soon"},
+      {"never reported", [](auto& r, auto&) { r.runtime = "lxc"; }, Reason::kRuntimeAbsent, "not installed"},
+      {"reported absent", [](auto&, auto& h) {
+         h.host.facts.runtimes[0] = {"docker", RuntimeState::kAbsent, "", "no socket at /var/run/docker.sock"};
+       }, Reason::kRuntimeAbsent, "no socket"},
+      {"the runtime's own words", [](auto&, auto& h) {
+         h.host.facts.runtimes[0] = {"docker", RuntimeState::kUnhealthy, "", "dockerd does not answer"};
+       }, Reason::kRuntimeUnhealthy, "runtime docker is unhealthy: dockerd does not answer"},
+      {"an image for other CPUs", [](auto& r, auto&) { r.architecture = "arm64"; }, Reason::kWrongArchitecture, "arm64"},
+      {"a trait that is there", [](auto& r, auto&) { r.traits = {"docker"}; }, std::nullopt, ""},
+      {"a trait that is not", [](auto& r, auto&) { r.traits = {"docker", "kvm"}; }, Reason::kMissingTrait, "kvm"},
+      {"a tag that fits", [](auto& r, auto&) { r.tags = {{"zone", "a"}}; }, std::nullopt, ""},
+      {"a tag with another value", [](auto& r, auto&) { r.tags = {{"zone", "b"}}; }, Reason::kMissingTag, "\"a\""},
+      {"a tag that is not there", [](auto& r, auto&) { r.tags = {{"gpu", ""}}; }, Reason::kMissingTag, "gpu"},
+      {"the disk reserve is touched", [](auto&, auto& h) {
+         h.host.facts.conditions = {{"disk_low", "1 GiB is free", "free some"}};
+       }, Reason::kDiskLow, "1 GiB is free"},
+      {"another condition hinders nothing", [](auto&, auto& h) {
+         h.host.facts.conditions = {{"clock_skew", "an hour ahead", ""}};
+       }, std::nullopt, ""},
+      {"exactly the rest of the memory", [](auto& r, auto& h) {
+         h.memoryBytes = 3ULL << 30;
+         r.resources.memoryBytes = 1ULL << 30;
+       }, std::nullopt, ""},
+      {"one byte more", [](auto& r, auto& h) {
+         h.memoryBytes = 3ULL << 30;
+         r.resources.memoryBytes = (1ULL << 30) + 1;
+       }, Reason::kNoMemory, "3072 MiB of its 4096 MiB"},
+      {"all of its CPUs", [](auto& r, auto&) { r.resources.cpuMillis = 2000; }, std::nullopt, ""},
+      {"more CPUs than it has", [](auto& r, auto&) { r.resources.cpuMillis = 2001; }, Reason::kNoCpu, "2 CPUs"},
+      {"of two faults the one to mend first", [](auto& r, auto& h) {
+         h.host.facts.runtimes.clear();
+         r.traits = {"kvm"};
+       }, Reason::kRuntimeAbsent, "docker"},
+  };
+  for (const auto& row : rows) {
+    auto request = plain();
+    auto host = fitting();
+    row.change(request, host);
+    const auto rejection = explainRejection(request, host);
+    ASSERT_EQ(rejection.has_value(), row.reason.has_value()) << row.why << (rejection ? rejection->detail : "");
+    if (!rejection) continue;
+    EXPECT_EQ(rejection->reason, *row.reason) << row.why;
+    EXPECT_NE(rejection->detail.find(row.detail), std::string::npos) << row.why << ": " << rejection->detail;
+    EXPECT_FALSE(suggestFix({*rejection}).empty()) << row.why;
+  }
+}
+
+TEST(Placement, TakesTheHostWithTheFewestSandboxesThenTheLowestId) {
+  auto full = fitting("hst_00000000000000000000", 9);
+  full.host.state = HostState::kDisconnected;
+  const auto verdict = chooseHost(plain(), {fitting("hst_00000000000000000003", 1), fitting("hst_00000000000000000002", 1),
+                                            fitting("hst_00000000000000000001", 2), full});
+  EXPECT_EQ(verdict.chosen, HostId::trusted("hst_00000000000000000002"));
+  ASSERT_EQ(verdict.rejections.size(), 1U);
+  EXPECT_EQ(verdict.rejections[0].host, full.host.id);
+}
+
+TEST(Placement, SaysWhatToDoWithoutHosts) {
+  const auto verdict = chooseHost(plain(), {});
+  EXPECT_FALSE(verdict.chosen);
+  EXPECT_NE(suggestFix(verdict.rejections).find("enroll"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace gs
