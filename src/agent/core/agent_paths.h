@@ -4,8 +4,7 @@
 //   ├── agent.db                    journal, outbox and cache metadata (SQLite, WAL)
 //   ├── identity/                   0700
 //   │   ├── host.json               host id, cluster id, server URL; written last: its presence means "enrolled"
-//   │   ├── key.pem                 0600, P-256 private key
-//   │   ├── cert.pem                client certificate, replaced at each renewal
+//   │   ├── credential.pem          0600, P-256 private key and client certificate, replaced together at each renewal
 //   │   └── ca.pem                  CA certificates to trust
 //   ├── guest/<sha256>/gstacks-guest   the guest binary that sandboxes were started with, by content
 //   └── cache/                      blueprint blobs (see agent/blueprints)
@@ -30,8 +29,7 @@ class AgentPaths {
   [[nodiscard]] std::string database() const { return state_ + "/agent.db"; }
   [[nodiscard]] std::string identityDir() const { return state_ + "/identity"; }
   [[nodiscard]] std::string hostFile() const { return identityDir() + "/host.json"; }
-  [[nodiscard]] std::string keyFile() const { return identityDir() + "/key.pem"; }
-  [[nodiscard]] std::string certificateFile() const { return identityDir() + "/cert.pem"; }
+  [[nodiscard]] std::string credentialFile() const { return identityDir() + "/credential.pem"; }
   [[nodiscard]] std::string caFile() const { return identityDir() + "/ca.pem"; }
   [[nodiscard]] std::string guestDir() const { return state_ + "/guest"; }
   [[nodiscard]] std::string cacheDir() const { return state_ + "/cache"; }

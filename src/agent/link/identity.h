@@ -26,7 +26,7 @@ struct HostIdentity {
 // kNotFound (with the fix: how to enroll) when the host is not enrolled; kDataLoss when files are damaged or missing.
 [[nodiscard]] Result<HostIdentity> loadIdentity(const AgentPaths& paths);
 [[nodiscard]] Status saveIdentity(const AgentPaths& paths, const HostIdentity& identity);
-// After a renewal: key and certificate together, as one atomic step (the key first, under the certificate's serial).
+// After a renewal. Key and certificate are one file, so that the pair changes in one rename.
 [[nodiscard]] Status saveRenewed(const AgentPaths& paths, const HostIdentity& identity);
 
 // The endpoint with this identity's certificate and trust.

@@ -1,0 +1,65 @@
+#include "agent/daemon/agent_config.h"
+
+#include <yaml-cpp/yaml.h>
+
+#include <cstdlib>
+#include <filesystem>
+
+namespace gs {
+namespace {
+
+std::string joinTraits(const YAML::Node& node) {
+  if (node.IsScalar()) return node.as<std::string>();
+  std::string out;
+  for (const auto& item : node) out += (out.empty() ? "" : ",") + item.as<std::string>();
+  return out;
+}
+
+Result<AgentConfig> read(const std::string& path) {
+  AgentConfig config;
+  const YAML::Node root = YAML::LoadFile(path);
+  if (root.IsNull()) return config;
+  if (!root.IsMap()) return fail(ErrorCode::kInvalidArgument, path + " must hold a map of settings");
+  for (const auto& entry : root) {
+    const auto key = entry.first.as<std::string>();
+    if (key == "stateDir") {
+      config.stateDir = entry.second.as<std::string>();
+    } else if (key == "runDir") {
+      config.runDir = entry.second.as<std::string>();
+    } else if (key == "dockerSocket") {
+      config.dockerSocket = entry.second.as<std::string>();
+    } else if (key == "guestPath") {
+      config.guestPath = entry.second.as<std::string>();
+    } else if (key == "traits") {
+      config.traits = joinTraits(entry.second);
+    } else if (key == "diskReserveBytes") {
+      config.diskReserveBytes = entry.second.as<std::uint64_t>();
+    } else {
+      return fail(makeError(ErrorCode::kInvalidArgument, fmt::format("{}: unknown setting '{}'", path, key))
+                      .withFix("known: stateDir, runDir, dockerSocket, guestPath, traits, diskReserveBytes"));
+    }
+  }
+  return config;
+}
+
+}  // namespace
+
+Result<AgentConfig> loadAgentConfig(const std::string& path, ConfigFile presence) {
+  Result<AgentConfig> config = AgentConfig();
+  if (std::filesystem::exists(path)) {
+    try {
+      config = read(path);
+    } catch (const YAML::Exception& e) {
+      return fail(ErrorCode::kInvalidArgument, fmt::format("{}: {}", path, e.what()));
+    }
+  } else if (presence == ConfigFile::kMustExist) {
+    return fail(ErrorCode::kNotFound, "there is no configuration file " + path);
+  }
+  if (!config) return config;
+  if (const char* traits = std::getenv("AGENT_TRAITS"); traits != nullptr) {
+    config->traits += (config->traits.empty() ? "" : ",") + std::string(traits);
+  }
+  return config;
+}
+
+}  // namespace gs

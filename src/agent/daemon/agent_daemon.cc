@@ -1,0 +1,149 @@
+#include "agent/daemon/agent_daemon.h"
+
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/this_coro.hpp>
+
+#include <filesystem>
+
+#include "agent/sessions/exec_session.h"
+#include "base/log.h"
+
+namespace gs {
+namespace {
+
+constexpr Millis kHealthEvery{3'000};
+constexpr Millis kHealthCall{5'000};
+constexpr const char* kEpochKey = "link_epoch";
+
+// Runtimes that the product names and this version does not drive, so that a person sees why nothing is placed on them.
+const std::vector<RuntimeHealth> kOtherRuntimes{
+    {"lxc", RuntimeState::kAbsent, "", "this version runs sandboxes with Docker only"},
+    {"qemu", RuntimeState::kAbsent, "", "this version runs sandboxes with Docker only"},
+    {"firecracker", RuntimeState::kAbsent, "", "this version runs sandboxes with Docker only"},
+    {"proxmox", RuntimeState::kAbsent, "", "this version runs sandboxes with Docker only"},
+    {"sbx", RuntimeState::kComingSoon, "", "the Docker sbx microVM is coming soon"}};
+
+}  // namespace
+
+AgentDaemon::AgentDaemon(asio::io_context& loop, Start start)
+    : executor_(loop.get_executor()),
+      paths_(start.config.stateDir, start.config.runDir),
+      probe_({"", start.config.stateDir, start.config.traits}),
+      facts_(probe_.readFacts()),
+      pool_(2),
+      database_(std::move(start.database)),
+      journal_(database_),
+      docker_(executor_, DockerSettings{start.config.dockerSocket}),
+      blobFiles_(makeDiskFiles()),
+      link_(executor_, start.identity, start.lastEpoch, *this),
+      blobSource_(executor_, link_),
+      cache_({executor_, blobSource_, docker_, pool_, database_, *blobFiles_, clock_},
+             {paths_.cacheDir(), start.config.diskReserveBytes}),
+      supervisor_(sandboxParts(start), [this](const Observation& o) { link_.sendObservation(o); }),
+      channels_(executor_,
+                [this](std::shared_ptr<WebSocket> channel, SessionOpen open) {
+                  return runExecSession(std::move(channel), std::move(open),
+                                        [this](SandboxId id, ProcessSpec process, Deadline deadline) {
+                                          return supervisor_.startExec(std::move(id), std::move(process), deadline);
+                                        });
+                }),
+      tasks_(executor_) {
+  channels_.setIdentity(start.identity);
+}
+
+AgentDaemon::~AgentDaemon() = default;
+
+SandboxParts AgentDaemon::sandboxParts(const Start& start) {
+  return {executor_,
+          journal_,
+          docker_,
+          *this,
+          [this](const SandboxId& id) { return openGuestChannel(id); },
+          clock_,
+          paths_,
+          start.identity.hostId,
+          facts_.bootId,
+          start.guestBinary};
+}
+
+Result<std::unique_ptr<GuestChannel>> AgentDaemon::openGuestChannel(const SandboxId& id) {
+  std::error_code error;
+  std::filesystem::create_directories(paths_.sandboxDir(id), error);
+  if (error) return fail(errnoError(error.value(), "creating " + paths_.sandboxDir(id)));
+  return listenForGuest(executor_, {paths_.guestSocket(id), id.text()});
+}
+
+Task<Status> AgentDaemon::run() {
+  GS_CO_CHECK(co_await cache_.recover());
+  const auto report = co_await docker_.health(Deadline::after(kHealthCall));
+  facts_.runtimes = {report.health};
+  facts_.runtimes.insert(facts_.runtimes.end(), kOtherRuntimes.begin(), kOtherRuntimes.end());
+  facts_.conditions = report.conditions;
+  GS_CO_CHECK(co_await supervisor_.recover());
+  link_.start();
+  tasks_.spawn("runtime health", watchHealth());
+  logInfo("agent_ready", {{"host", link_.identity().hostId.text()}, {"server", link_.identity().serverUrl}});
+
+  asio::signal_set signals(co_await asio::this_coro::executor, SIGTERM, SIGINT);
+  const int signal = co_await signals.async_wait(asio::use_awaitable);
+  logInfo("agent_stopping", {{"signal", signal}});
+  co_await link_.stop();
+  co_await channels_.stop();
+  co_await tasks_.cancelAndJoin();
+  co_await supervisor_.stop();
+  co_await cache_.stop();
+  co_return Status();
+}
+
+HostFacts AgentDaemon::facts() {
+  HostFacts facts = facts_;
+  // The trait follows the runtime's health, so that placement by trait and by runtime agree.
+  const bool docker = !facts.runtimes.empty() && facts.runtimes.front().state == RuntimeState::kHealthy;
+  if (docker) facts.traits.emplace_back("docker");
+  return facts;
+}
+
+HostTelemetry AgentDaemon::telemetry() {
+  HostTelemetry telemetry = probe_.readTelemetry();
+  telemetry.sandboxesRunning = static_cast<std::uint32_t>(supervisor_.runningCount());
+  return telemetry;
+}
+
+Task<AssignmentAck> AgentDaemon::assign(Assignment assignment) {
+  co_return co_await supervisor_.assign(std::move(assignment));
+}
+
+void AgentDaemon::linkUp(std::uint64_t epoch) { tasks_.spawn("remember epoch", rememberEpoch(epoch)); }
+
+Task<void> AgentDaemon::rememberEpoch(std::uint64_t epoch) {
+  if (const auto saved = co_await journal_.writeValue(kEpochKey, fmt::format("{}", epoch)); !saved) {
+    logWarn("epoch_not_saved", {{"error", saved.error().describe()}});
+  }
+}
+
+void AgentDaemon::identityRenewed(const HostIdentity& identity) {
+  if (const auto saved = saveRenewed(paths_, identity); !saved) {
+    logError("identity_not_saved", {{"error", saved.error().describe()}});
+  }
+  channels_.setIdentity(identity);
+}
+
+Task<Result<CacheHandle>> AgentDaemon::ensureLocal(Digest manifest, Deadline deadline) {
+  co_return co_await cache_.ensureLocal(std::move(manifest), deadline);
+}
+
+Task<void> AgentDaemon::watchHealth() {
+  while (true) {
+    co_await sleepFor(kHealthEvery);
+    const auto report = co_await docker_.health(Deadline::after(kHealthCall));
+    if (facts_.runtimes.front() == report.health && facts_.conditions == report.conditions) continue;
+    logInfo("runtime_changed", {{"runtime", report.health.name},
+                                {"healthy", report.health.state == RuntimeState::kHealthy},
+                                {"reason", report.health.reason}});
+    facts_.runtimes.front() = report.health;
+    facts_.conditions = report.conditions;
+    link_.sendFacts(facts());
+  }
+}
+
+}  // namespace gs

@@ -1,0 +1,71 @@
+// The running agent: constructs every part, top to bottom, and ties the link to the sandboxes.
+//
+// Loop thread only. run() returns after a stop signal, with every task joined; sandboxes are left as they are (rule 7).
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+
+#include "agent/blueprints/blueprint_cache.h"
+#include "agent/daemon/agent_config.h"
+#include "agent/link/channel_dialer.h"
+#include "agent/link/control_link.h"
+#include "agent/link/link_blob_source.h"
+#include "agent/runtimes/docker/docker_runtime.h"
+#include "agent/sandboxes/supervisor.h"
+#include "agent/telemetry/host_probe.h"
+
+namespace gs {
+
+class AgentDaemon final : private LinkDelegate, private BlueprintProvider {
+ public:
+  struct Start {
+    AgentConfig config;
+    HostIdentity identity;
+    Database database;  // migrated
+    std::string guestBinary;
+    std::uint64_t lastEpoch = 0;
+  };
+  AgentDaemon(asio::io_context& loop, Start start);
+  ~AgentDaemon() override;
+
+  // Until SIGTERM or SIGINT.
+  [[nodiscard]] Task<Status> run();
+
+ private:
+  // LinkDelegate
+  [[nodiscard]] HostFacts facts() override;
+  [[nodiscard]] HostTelemetry telemetry() override;
+  [[nodiscard]] std::vector<AssignmentVersion> versions() override { return supervisor_.versions(); }
+  [[nodiscard]] std::vector<Observation> unacknowledged() override { return supervisor_.unacknowledged(); }
+  [[nodiscard]] Task<AssignmentAck> assign(Assignment assignment) override;
+  void acknowledge(const SandboxId& id, std::uint64_t sequence) override { supervisor_.acknowledge(id, sequence); }
+  void openChannels(std::vector<SecretString> tickets) override { channels_.open(std::move(tickets)); }
+  void linkUp(std::uint64_t epoch) override;
+  void identityRenewed(const HostIdentity& identity) override;
+  // BlueprintProvider
+  [[nodiscard]] Task<Result<CacheHandle>> ensureLocal(Digest manifest, Deadline deadline) override;
+
+  [[nodiscard]] Task<void> watchHealth();
+  [[nodiscard]] Task<void> rememberEpoch(std::uint64_t epoch);
+  [[nodiscard]] SandboxParts sandboxParts(const Start& start);
+  [[nodiscard]] Result<std::unique_ptr<GuestChannel>> openGuestChannel(const SandboxId& id);
+
+  Executor executor_;
+  SystemClock clock_;
+  AgentPaths paths_;
+  HostProbe probe_;
+  HostFacts facts_;
+  BlockingPool pool_;
+  DatabaseThread database_;
+  Journal journal_;
+  DockerRuntime docker_;
+  std::unique_ptr<BlobFiles> blobFiles_;
+  ControlLink link_;
+  LinkBlobSource blobSource_;
+  BlueprintCache cache_;
+  Supervisor supervisor_;
+  ChannelDialer channels_;
+  TaskGroup tasks_;
+};
+
+}  // namespace gs

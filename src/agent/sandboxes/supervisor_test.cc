@@ -1,0 +1,348 @@
+#include <gtest/gtest.h>
+
+#include <utility>
+
+#include <filesystem>
+
+#include "agent/sandboxes/supervisor.h"
+#include "async/channel.h"
+#include "async/run_task.h"
+
+namespace gs {
+namespace {
+
+// An engine in memory: containers with the phases that the real one has, and a switch that makes it stop answering.
+class FakeRuntime final : public Runtime {
+ public:
+  explicit FakeRuntime(const Executor& executor) : changes_(executor, 100) {}
+
+  bool answers = true;
+  int creates = 0;
+  int starts = 0;
+  std::map<SandboxId, RuntimeContainer> containers;
+
+  void end(const SandboxId& id, int code, bool oom = false) {
+    auto& container = containers[id];
+    container.phase = ContainerPhase::kExited;
+    container.exitCode = code;
+    container.oomKilled = oom;
+    container.pid = 0;
+    (void)changes_.tryPush(id);
+  }
+
+  std::string_view name() const override { return "docker"; }
+  Task<RuntimeReport> health(Deadline) override { co_return RuntimeReport{{"docker", RuntimeState::kHealthy, "", ""}, {}}; }
+  Task<Status> create(ContainerPlan plan, Deadline) override {
+    if (!answers) co_return silent();
+    ++creates;
+    containers[plan.sandboxId].sandboxId = plan.sandboxId;
+    co_return Status();
+  }
+  Task<Status> start(SandboxId id, Deadline) override {
+    if (!answers) co_return silent();
+    ++starts;
+    auto& container = containers[id];
+    container.phase = ContainerPhase::kRunning;
+    container.pid = 1000 + starts;
+    container.startedAt = fromUnixMillis(1000 + starts);
+    co_return Status();
+  }
+  Task<Status> stop(SandboxId id, Millis, Deadline) override {
+    if (!answers) co_return silent();
+    end(id, 0);
+    co_return Status();
+  }
+  Task<Status> remove(SandboxId id, Deadline) override {
+    if (!answers) co_return silent();
+    containers.erase(id);
+    co_return Status();
+  }
+  Task<Result<std::optional<RuntimeContainer>>> inspect(SandboxId id, Deadline) override {
+    if (!answers) co_return silent();
+    const auto found = containers.find(id);
+    if (found == containers.end()) co_return std::optional<RuntimeContainer>();
+    co_return std::optional(found->second);
+  }
+  Task<Result<std::vector<RuntimeContainer>>> list(HostId, Deadline) override {
+    co_return std::vector<RuntimeContainer>();
+  }
+  Task<Result<std::unique_ptr<RuntimeWatch>>> watch(HostId, Deadline) override {
+    if (!answers) co_return silent();
+    co_return std::make_unique<Watch>(changes_);
+  }
+
+ private:
+  struct Watch final : RuntimeWatch {
+    explicit Watch(Channel<SandboxId>& c) : changes(c) {}
+    Task<Result<SandboxId>> next() override {
+      auto id = co_await changes.pop();
+      if (!id) co_return fail(ErrorCode::kUnavailable, "closed");
+      co_return *id;
+    }
+    Channel<SandboxId>& changes;
+  };
+  static std::unexpected<Error> silent() { return fail(ErrorCode::kUnavailable, "the engine does not answer"); }
+
+  Channel<SandboxId> changes_;
+};
+
+// A guest that is there as soon as the channel opens; tests set its state.
+class FakeGuest final : public GuestChannel {
+ public:
+  explicit FakeGuest(const Executor& executor) : changed_(executor) { state_.connected = true; }
+
+  void exitWorkload(ProcessExit exit) {
+    state_.workload.phase = WorkloadState::Phase::kExited;
+    state_.workload.exit = std::move(exit);
+    bump();
+  }
+  void setExpectedPid(std::optional<pid_t>) override {}
+  const GuestState& state() const override { return state_; }
+  Task<GuestState> waitChange(std::uint64_t seen, Deadline deadline) override {
+    while (state_.revision == seen && !closed_ && !deadline.expired()) co_await changed_.waitUntil(deadline);
+    co_return state_;
+  }
+  Task<Status> waitConnected(Deadline) override { co_return Status(); }
+  Task<Result<WorkloadState>> openGate(GateSpec spec, Deadline) override {
+    state_.gateOpen = true;
+    if (spec.workload && state_.workload.phase == WorkloadState::Phase::kNone) {
+      state_.workload.phase = WorkloadState::Phase::kRunning;
+    }
+    bump();
+    co_return state_.workload;
+  }
+  Task<Result<std::unique_ptr<GuestExec>>> startExec(ProcessSpec, Deadline) override {
+    co_return fail(ErrorCode::kUnimplemented, "the fake runs nothing");
+  }
+  Task<Status> stopWorkload(Millis) override {
+    exitWorkload({0, 15, ""});
+    co_return Status();
+  }
+  Task<Result<ProcessExit>> waitWorkloadExit(Deadline) override { co_return state_.workload.exit; }
+  Task<Result<std::chrono::microseconds>> ping(Deadline) override { co_return std::chrono::microseconds(1); }
+  Task<void> close() override {
+    closed_ = true;
+    changed_.notifyAll();
+    co_return;
+  }
+
+ private:
+  void bump() {
+    ++state_.revision;
+    changed_.notifyAll();
+  }
+  GuestState state_;
+  Event changed_;
+  bool closed_ = false;
+};
+
+class FakeBlueprints final : public BlueprintProvider {
+ public:
+  std::optional<Error> failure;
+  Task<Result<CacheHandle>> ensureLocal(Digest manifest, Deadline) override {
+    if (failure) co_return fail(*failure);
+    CacheHandle handle;
+    handle.runtime = "docker";
+    handle.manifest = std::move(manifest);
+    co_return handle;
+  }
+};
+
+class SupervisorTest : public ::testing::Test {
+ protected:
+  SupervisorTest()
+      : runtime_(loop_.get_executor()),
+        database_(migrated()),
+        journal_(database_),
+        id_(SandboxId::make()),
+        heard_(loop_.get_executor()) {}
+
+  static Database migrated() {
+    auto database = Database::openInMemory().value();
+    EXPECT_TRUE(migrate(database, std::vector<Migration>(std::begin(kJournalMigrations), std::end(kJournalMigrations))));
+    return database;
+  }
+
+  std::unique_ptr<Supervisor> makeSupervisor() {
+    SandboxParts parts{loop_.get_executor(), journal_,  runtime_, blueprints_, {}, clock_,
+                       AgentPaths("/nonexistent", std::filesystem::temp_directory_path() / "gs-supervisor-test"),
+                       HostId::make(), "boot-1", "/guest"};
+    parts.openGuestChannel = [this](const SandboxId&) -> Result<std::unique_ptr<GuestChannel>> {
+      auto guest = std::make_unique<FakeGuest>(loop_.get_executor());
+      guest_ = guest.get();
+      return guest;
+    };
+    return std::make_unique<Supervisor>(std::move(parts), [this](const Observation& o) {
+      observations_.push_back(o);
+      heard_.notifyAll();
+    });
+  }
+
+  Assignment assignment(std::uint64_t generation, DesiredState desired = DesiredState::kRunning) {
+    Assignment a;
+    a.sandboxId = id_;
+    a.generation = generation;
+    a.desired = desired;
+    a.spec.manifest = Digest::of("m");
+    a.spec.command = {"work"};
+    return a;
+  }
+
+  // Waits for an observation of that state in that generation, made at any time.
+  Task<bool> waitFor(SandboxState state, std::uint64_t generation) {
+    const auto deadline = Deadline::after(Millis(5000));
+    while (!deadline.expired()) {
+      for (const auto& o : observations_) {
+        if (o.state == state && o.generation == generation) co_return true;
+      }
+      co_await heard_.waitUntil(deadline);
+    }
+    co_return false;
+  }
+  const Observation& last() const { return observations_.back(); }
+
+  asio::io_context loop_;
+  SystemClock clock_;
+  FakeRuntime runtime_;
+  FakeBlueprints blueprints_;
+  DatabaseThread database_;
+  Journal journal_;
+  SandboxId id_;
+  FakeGuest* guest_ = nullptr;
+  std::vector<Observation> observations_;
+  Event heard_;
+
+ public:
+  Task<void> createStopStartDelete() {
+    auto supervisor = makeSupervisor();
+    EXPECT_TRUE(co_await supervisor->recover());
+    EXPECT_FALSE((co_await supervisor->assign(assignment(1))).refusal);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kRunning, 1));
+    EXPECT_EQ(runtime_.creates, 1);
+    EXPECT_EQ(supervisor->runningCount(), 1U);
+
+    EXPECT_FALSE((co_await supervisor->assign(assignment(2, DesiredState::kStopped))).refusal);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kStopped, 2));
+    EXPECT_EQ(last().reason, "stopped_by_user");
+
+    EXPECT_FALSE((co_await supervisor->assign(assignment(3))).refusal);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kRunning, 3));
+    EXPECT_EQ(runtime_.creates, 1) << "a start is not a create";
+    EXPECT_EQ(runtime_.starts, 2);
+
+    const auto stale = co_await supervisor->assign(assignment(2, DesiredState::kStopped));
+    EXPECT_EQ(stale.refusal.value().reason, "stale_generation");
+
+    EXPECT_FALSE((co_await supervisor->assign(assignment(4, DesiredState::kDeleted))).refusal);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kDeleted, 4));
+    EXPECT_TRUE(runtime_.containers.empty());
+    EXPECT_EQ(supervisor->versions().size(), 1U) << "kept until the control plane knows";
+    supervisor->acknowledge(id_, last().sequence);
+    for (int i = 0; i < 500 && !supervisor->versions().empty(); ++i) co_await sleepFor(Millis(2));
+    EXPECT_TRUE(supervisor->versions().empty());
+    EXPECT_TRUE((co_await journal_.load())->empty());
+    co_await supervisor->stop();
+  }
+
+  Task<void> adoptAfterRestart() {
+    auto first = makeSupervisor();
+    EXPECT_TRUE(co_await first->recover());
+    EXPECT_FALSE((co_await first->assign(assignment(1))).refusal);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kRunning, 1));
+    co_await first->stop();
+    const auto sequence = last().sequence;
+    observations_.clear();
+
+    auto second = makeSupervisor();
+    EXPECT_TRUE(co_await second->recover());
+    for (int i = 0; i < 1000 && second->runningCount() == 0; ++i) co_await sleepFor(Millis(2));
+    EXPECT_EQ(second->runningCount(), 1U);
+    EXPECT_EQ(runtime_.creates, 1);
+    EXPECT_EQ(runtime_.starts, 1);
+    EXPECT_TRUE(observations_.empty()) << "nothing changed, so there is nothing new to tell";
+    EXPECT_EQ(second->unacknowledged().at(0).sequence, sequence);
+    co_await second->stop();
+  }
+
+  Task<void> silentRuntime() {
+    auto supervisor = makeSupervisor();
+    EXPECT_TRUE(co_await supervisor->recover());
+    EXPECT_FALSE((co_await supervisor->assign(assignment(1))).refusal);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kRunning, 1));
+    const auto count = observations_.size();
+    runtime_.answers = false;
+    (void)co_await supervisor->assign(assignment(1));
+    // Make it look: a hint comes from the watch, and the engine does not answer the look.
+    runtime_.end(id_, 137);
+    co_await sleepFor(Millis(600));
+    EXPECT_LE(observations_.size(), count + 1) << "only the repeat of what was unacknowledged";
+    EXPECT_EQ(last().state, SandboxState::kRunning);
+    runtime_.answers = true;
+    // The engine took the container along, so it is started again and not called dead.
+    for (int i = 0; i < 3000 && runtime_.starts < 2; ++i) co_await sleepFor(Millis(2));
+    EXPECT_EQ(runtime_.starts, 2);
+    for (const auto& o : observations_) EXPECT_NE(o.state, SandboxState::kFailed);
+    co_await supervisor->stop();
+  }
+
+  Task<void> workloadEnds() {
+    auto supervisor = makeSupervisor();
+    EXPECT_TRUE(co_await supervisor->recover());
+    EXPECT_FALSE((co_await supervisor->assign(assignment(1))).refusal);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kRunning, 1));
+    guest_->exitWorkload({3, 0, ""});
+    EXPECT_TRUE(co_await waitFor(SandboxState::kFailed, 1));
+    EXPECT_EQ(last().reason, "workload_exited");
+    EXPECT_EQ(last().exit.value().code, 3);
+    for (int i = 0; i < 1000 && runtime_.containers[id_].phase != ContainerPhase::kExited; ++i) co_await sleepFor(Millis(2));
+    EXPECT_EQ(runtime_.containers[id_].phase, ContainerPhase::kExited);
+    EXPECT_EQ(last().exit.value().code, 3);
+    co_await supervisor->stop();
+  }
+
+  Task<void> noBlueprint() {
+    blueprints_.failure = makeError(ErrorCode::kDataLoss, "bytes differ");
+    auto supervisor = makeSupervisor();
+    EXPECT_TRUE(co_await supervisor->recover());
+    EXPECT_FALSE((co_await supervisor->assign(assignment(1))).refusal);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kFailed, 1));
+    EXPECT_EQ(last().reason, "blueprint_damaged");
+    EXPECT_EQ(runtime_.creates, 0);
+    // A newer generation tries again.
+    blueprints_.failure.reset();
+    EXPECT_FALSE((co_await supervisor->assign(assignment(2))).refusal);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kRunning, 2));
+    co_await supervisor->stop();
+  }
+
+  Task<void> quarantine() {
+    SandboxRecord good;
+    good.assignment = assignment(1);
+    SandboxRecord bad = good;
+    bad.assignment.sandboxId = SandboxId::make();
+    EXPECT_TRUE(co_await journal_.save(good));
+    EXPECT_TRUE(co_await journal_.save(bad));
+    EXPECT_TRUE(co_await database_.run([id = bad.assignment.sandboxId.text()](Database& db) -> Status {
+      GS_CHECK(db.execute("UPDATE sandbox SET run_generation = 99 WHERE sandbox_id = $1", {id}));
+      return {};
+    }));
+    const auto records = co_await journal_.load();
+    EXPECT_EQ(records->size(), 1U);
+    EXPECT_EQ(records->front(), good);
+    const auto kept = co_await database_.run([](Database& db) -> Result<std::int64_t> {
+      GS_TRY(auto n, db.queryOne("SELECT count(*) FROM sandbox_quarantine", {}, [](const Row& r) { return r.integer(0); }));
+      return n.value_or(0);
+    });
+    EXPECT_EQ(kept.value(), 1);
+  }
+};
+
+TEST_F(SupervisorTest, CreatesStopsStartsAndDeletes) { runTask(loop_, createStopStartDelete()); }
+TEST_F(SupervisorTest, AdoptsWhatRunsAfterARestart) { runTask(loop_, adoptAfterRestart()); }
+TEST_F(SupervisorTest, CallsNothingDeadWhenTheRuntimeIsSilent) { runTask(loop_, silentRuntime()); }
+TEST_F(SupervisorTest, KeepsTheWorkloadsOwnExit) { runTask(loop_, workloadEnds()); }
+TEST_F(SupervisorTest, FailsAGenerationAndTriesTheNext) { runTask(loop_, noBlueprint()); }
+TEST_F(SupervisorTest, QuarantinesARowThatItCannotRead) { runTask(loop_, quarantine()); }
+
+}  // namespace
+}  // namespace gs
