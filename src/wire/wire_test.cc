@@ -167,7 +167,7 @@ std::string readFile(const fs::path& path) {
   return out.str();
 }
 
-TEST(AgentContract, GoldenBytesAreWrittenAndReadTheSame) {
+TEST(AgentContractGolden, GoldenBytesAreWrittenAndReadTheSame) {
   for (const auto& item : allCases()) {
     const fs::path path = goldenPath(item.name);
     if (!fs::exists(path) && std::getenv("GSTACKS_WRITE_GOLDEN") != nullptr) {
@@ -182,7 +182,7 @@ TEST(AgentContract, GoldenBytesAreWrittenAndReadTheSame) {
   }
 }
 
-TEST(AgentContract, EveryMessageOfTheProtoFilesHasAGolden) {
+TEST(AgentContractGolden, EveryMessageOfTheProtoFilesHasAGolden) {
   std::vector<std::string> covered;
   for (const auto& item : allCases()) covered.push_back(item.name);
   std::size_t messages = 0;
@@ -197,7 +197,7 @@ TEST(AgentContract, EveryMessageOfTheProtoFilesHasAGolden) {
   EXPECT_GT(messages, 30U);
 }
 
-TEST(AgentContract, TruncatedMessagesAreRefusedOrHarmless) {
+TEST(AgentContractGolden, TruncatedMessagesAreRefusedOrHarmless) {
   for (const auto& item : allCases()) {
     for (std::size_t size = 0; size < item.bytes.size(); ++size) {
       // Must not crash; protobuf may accept a prefix that ends between fields.
@@ -206,7 +206,7 @@ TEST(AgentContract, TruncatedMessagesAreRefusedOrHarmless) {
   }
 }
 
-TEST(AgentContract, ChecksWhatProtobufCannot) {
+TEST(AgentContractGolden, ChecksWhatProtobufCannot) {
   Assignment bad = sampleAssignment();
   bad.generation = 0;
   EXPECT_EQ(decodeAssignment(encode(bad)).error().message, "field 'generation' must be at least 1");
