@@ -1,0 +1,183 @@
+#include "server/sandboxes/sandbox_service.h"
+
+#include "base/encoding.h"
+#include "server/core/fault.h"
+#include "server/core/names.h"
+#include "server/core/sandbox_view.h"
+#include "server/placement/placement.h"
+
+namespace gs {
+namespace {
+
+constexpr int kNameAttempts = 8;
+constexpr std::size_t kNameRandom = 6;
+
+// The member of the request that named what does not exist.
+Error atMember(Error error, std::string_view member) {
+  if (error.code == ErrorCode::kNotFound) error.details = {faultLine(fmt::format("/{}", member), error.message)};
+  return error;
+}
+
+Error noHostFits(const std::vector<Rejection>& rejections, std::size_t hosts) {
+  Error error = makeError(ErrorCode::kFailedPrecondition,
+                          hosts == 0   ? std::string("the cluster has no hosts")
+                          : hosts == 1 ? fmt::format("the only host, {}, does not fit: {}", rejections.front().hostName,
+                                                     rejections.front().detail)
+                                       : fmt::format("none of {} hosts fits", hosts));
+  error.reason = "no_host_fits";
+  error.fix = suggestFix(rejections);
+  for (const auto& rejection : rejections) {
+    if (error.details.size() == kMaxFaults) break;
+    error.details.push_back(faultLine("/hosts/" + rejection.host.text(), rejection.detail));
+  }
+  return error;
+}
+
+Assignment assignmentOf(const SandboxRecord& record) {
+  return {record.id, static_cast<std::uint64_t>(record.generation), record.desired, record.spec, record.stopGrace};
+}
+
+bool isEnd(SandboxState state) { return state == SandboxState::kFailed || state == SandboxState::kStopped; }
+
+bool endsTheWait(const SandboxRecord& record, const std::vector<SandboxState>& states) {
+  if (std::find(states.begin(), states.end(), record.state) == states.end()) return false;
+  return isCurrent(record) || !isEnd(record.state);
+}
+
+}  // namespace
+
+SandboxService::SandboxService(const Executor& executor, Store& store, LinkHub& hub, SandboxEvents& events,
+                               const Clock& clock)
+    : store_(store), hub_(hub), events_(events), clock_(clock), placing_(executor) {}
+
+Task<Result<ClusterId>> SandboxService::resolveCluster(Actor actor, const SandboxWish& wish) {
+  std::optional<ClusterId> ofHost;
+  if (wish.host) {
+    auto host = co_await store_.getHost(actor.tenantId, *wish.host);
+    if (!host) co_return fail(atMember(std::move(host).error(), "hostId"));
+    ofHost = host->clusterId;
+  }
+  if (!wish.cluster) {
+    if (ofHost) co_return std::move(*ofHost);
+    GS_CO_TRY(auto cluster, co_await store_.getDefaultCluster(actor.tenantId));
+    co_return std::move(cluster.id);
+  }
+  const auto cluster = co_await store_.getCluster(actor.tenantId, *wish.cluster);
+  if (!cluster) co_return fail(atMember(cluster.error(), "clusterId"));
+  if (ofHost && *ofHost != cluster->id) {
+    Error error = makeError(ErrorCode::kFailedPrecondition, "the host is in another cluster");
+    error.reason = "other_cluster";
+    error.fix = "leave clusterId out, or name the cluster of the host";
+    error.details = {faultLine("/hosts/" + wish.host->text(), "it is in cluster " + ofHost->text())};
+    co_return fail(std::move(error));
+  }
+  co_return cluster->id;
+}
+
+Task<Result<SandboxService::Placed>> SandboxService::place(Actor actor, const SandboxWish& wish) {
+  auto blueprint = co_await store_.findBlueprint(actor.tenantId, wish.blueprint);
+  if (!blueprint) co_return fail(atMember(std::move(blueprint).error(), "blueprint"));
+  GS_CO_TRY(const ClusterId cluster, co_await resolveCluster(actor, wish));
+  GS_CO_TRY(auto hosts, co_await store_.hostLoads(actor.tenantId, cluster, wish.host));
+  const PlacementRequest request{cluster,           wish.runtime,      blueprint->architecture, wish.requiredTraits,
+                                 wish.requiredTags, wish.resources};
+  const auto verdict = chooseHost(request, hosts);
+  if (!verdict.chosen) co_return fail(noHostFits(verdict.rejections, hosts.size()));
+  const auto chosen = std::find_if(hosts.begin(), hosts.end(),
+                                   [&](const HostLoad& load) { return load.host.id == *verdict.chosen; });
+  co_return Placed{std::move(*blueprint), std::move(chosen->host)};
+}
+
+Task<Result<SandboxRecord>> SandboxService::insert(Actor actor, SandboxWish wish, Placed placed) {
+  SandboxRecord record;
+  record.id = SandboxId::make();
+  record.tenantId = actor.tenantId;
+  record.clusterId = placed.host.clusterId;
+  record.hostId = placed.host.id;
+  record.blueprintId = placed.blueprint.id;
+  record.spec.runtime = std::move(wish.runtime);
+  record.spec.manifest = placed.blueprint.manifestDigest;
+  record.spec.blueprintName = placed.blueprint.name;
+  record.spec.command = std::move(wish.command);
+  record.spec.env = std::move(wish.env);
+  record.spec.workingDir = std::move(wish.workingDir);
+  record.spec.user = std::move(wish.user);
+  record.spec.resources = wish.resources;
+  record.state = SandboxState::kPlacing;
+  record.reason = "pending_placement";
+  record.createdBy = actor.userId;
+  record.createdAt = clock_.wallNow();
+  record.updatedAt = record.createdAt;
+  // A made-up name may meet one that is taken; a given one is the caller's to change.
+  for (int attempt = 1;; ++attempt) {
+    record.name = wish.name.empty() ? withSuffix(placed.blueprint.name, "-" + randomIdChars(kNameRandom)) : wish.name;
+    record.spec.name = record.name;
+    auto status = co_await store_.insertSandbox(actor, record);
+    if (status) co_return record;
+    const bool retry = wish.name.empty() && status.error().code == ErrorCode::kAlreadyExists && attempt < kNameAttempts;
+    if (!retry) co_return fail(std::move(status).error());
+  }
+}
+
+Task<Result<SandboxRecord>> SandboxService::create(Actor actor, SandboxWish wish) {
+  if (wish.runtime == "sbx") {
+    co_return fail(makeError(ErrorCode::kFailedPrecondition, "the runtime sbx (Docker microVMs) is coming soon")
+                       .withReason("runtime_coming_soon")
+                       .withFix("use the runtime docker"));
+  }
+  const auto guard = co_await placing_.lock();
+  GS_CO_TRY(auto placed, co_await place(actor, wish));
+  GS_CO_TRY(auto record, co_await insert(actor, std::move(wish), std::move(placed)));
+  tellHost(record);
+  co_return record;
+}
+
+Task<Result<SandboxRecord>> SandboxService::get(Actor actor, SandboxId id) {
+  return store_.getSandbox(std::move(actor.tenantId), std::move(id));
+}
+
+Task<Result<SandboxRecord>> SandboxService::waitFor(Actor actor, SandboxId id, std::vector<SandboxState> states,
+                                                    Deadline deadline) {
+  while (true) {
+    GS_CO_TRY(auto record, co_await store_.getSandbox(actor.tenantId, id));
+    // From here to the wait nothing suspends, so a change cannot slip in between.
+    if (endsTheWait(record, states) || deadline.expired()) co_return record;
+    if (stopping_) co_return fail(ErrorCode::kUnavailable, "the server is stopping");
+    co_await events_.wait(deadline);
+  }
+}
+
+Task<Result<Page<SandboxRecord>>> SandboxService::list(Actor actor, Store::SandboxFilter filter, PageRequest page) {
+  return store_.listSandboxes(std::move(actor.tenantId), std::move(filter), std::move(page));
+}
+
+Task<Result<SandboxRecord>> SandboxService::start(Actor actor, SandboxId id) {
+  return setDesired(std::move(actor), std::move(id), DesiredState::kRunning, Millis(0));
+}
+
+Task<Result<SandboxRecord>> SandboxService::stop(Actor actor, SandboxId id, Millis grace) {
+  return setDesired(std::move(actor), std::move(id), DesiredState::kStopped, grace);
+}
+
+Task<Result<SandboxRecord>> SandboxService::remove(Actor actor, SandboxId id) {
+  return setDesired(std::move(actor), std::move(id), DesiredState::kDeleted, Millis(0));
+}
+
+Task<Result<SandboxRecord>> SandboxService::setDesired(Actor actor, SandboxId id, DesiredState desired, Millis grace) {
+  GS_CO_TRY(auto record, co_await store_.setDesired(std::move(actor), std::move(id), desired, grace));
+  // Told again on a repeat: assignments are levels, and the word before may have been lost on the way.
+  if (record.state != SandboxState::kDeleted) tellHost(record);
+  events_.notify(record.id);
+  co_return record;
+}
+
+void SandboxService::tellHost(const SandboxRecord& record) { hub_.sendAssignment(record.hostId, assignmentOf(record)); }
+
+void SandboxService::wakeWaiters() { events_.notify({}); }
+
+void SandboxService::beginStop() {
+  stopping_ = true;
+  wakeWaiters();
+}
+
+}  // namespace gs

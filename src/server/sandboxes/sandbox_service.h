@@ -1,0 +1,79 @@
+// Sandboxes as people ask for them: placed, recorded, and told to their hosts.
+//
+// What is wanted goes to the store first and to the host second: a host that is not connected learns of it when it comes
+// back. What is observed comes in through the gateway. Roles are checked by the caller. Loop thread only; store, hub,
+// events and clock must outlive it.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "async/async_mutex.h"
+#include "async/task.h"
+#include "server/gateway/link_hub.h"
+#include "server/sandboxes/sandbox_events.h"
+#include "server/store/store.h"
+
+namespace gs {
+
+struct SandboxWish {
+  std::string name;       // empty: one is made up
+  std::string blueprint;  // name, id or digest
+  std::optional<HostId> host;
+  std::optional<ClusterId> cluster;  // none: that of the host, or the tenant's default
+  std::map<std::string, std::string> requiredTags;
+  std::vector<std::string> requiredTraits;
+  std::string runtime = "docker";
+  std::vector<std::string> command;
+  std::vector<std::pair<std::string, std::string>> env;
+  std::string workingDir;
+  std::string user;
+  Resources resources;
+};
+
+class SandboxService {
+ public:
+  SandboxService(const Executor& executor, Store& store, LinkHub& hub, SandboxEvents& events, const Clock& clock);
+
+  // Chooses a host, records the sandbox as placing and tells the host. kFailedPrecondition (reason no_host_fits, a line
+  // for each host): no host fits, or (runtime_coming_soon) the runtime cannot be used yet. kNotFound: blueprint, host or
+  // cluster, with the member's pointer. kAlreadyExists: the name. In every failure nothing is recorded.
+  [[nodiscard]] Task<Result<SandboxRecord>> create(Actor actor, SandboxWish wish);
+  [[nodiscard]] Task<Result<SandboxRecord>> get(Actor actor, SandboxId id);
+  // Returns as soon as the observed state is one of `states`, or as it is at the deadline. An end (failed, stopped) of a
+  // generation that is past does not count: it says nothing about the start that was asked for since. kNotFound as soon
+  // as it is gone; kUnavailable while the server stops.
+  [[nodiscard]] Task<Result<SandboxRecord>> waitFor(Actor actor, SandboxId id, std::vector<SandboxState> states,
+                                                    Deadline deadline);
+  [[nodiscard]] Task<Result<Page<SandboxRecord>>> list(Actor actor, Store::SandboxFilter filter, PageRequest page);
+  // Record what is wanted and tell the host. Repeats as Store::setDesired.
+  [[nodiscard]] Task<Result<SandboxRecord>> start(Actor actor, SandboxId id);
+  [[nodiscard]] Task<Result<SandboxRecord>> stop(Actor actor, SandboxId id, Millis grace);
+  [[nodiscard]] Task<Result<SandboxRecord>> remove(Actor actor, SandboxId id);
+
+  // Everyone in waitFor() looks again: something changed that concerns many sandboxes.
+  void wakeWaiters();
+  // From now on waitFor() ends at once with kUnavailable. Repeat is harmless.
+  void beginStop();
+
+ private:
+  struct Placed {
+    BlueprintRecord blueprint;
+    HostRecord host;
+  };
+  [[nodiscard]] Task<Result<ClusterId>> resolveCluster(Actor actor, const SandboxWish& wish);
+  [[nodiscard]] Task<Result<Placed>> place(Actor actor, const SandboxWish& wish);
+  [[nodiscard]] Task<Result<SandboxRecord>> insert(Actor actor, SandboxWish wish, Placed placed);
+  [[nodiscard]] Task<Result<SandboxRecord>> setDesired(Actor actor, SandboxId id, DesiredState desired, Millis grace);
+  void tellHost(const SandboxRecord& record);
+
+  Store& store_;
+  LinkHub& hub_;
+  SandboxEvents& events_;
+  const Clock& clock_;
+  AsyncMutex placing_;  // so that two creations do not both take a host's last memory
+  bool stopping_ = false;
+};
+
+}  // namespace gs
