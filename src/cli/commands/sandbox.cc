@@ -1,0 +1,192 @@
+#include <nlohmann/json.hpp>
+
+#include "cli/commands/commands.h"
+#include "cli/quantities.h"
+#include "cli/resources.h"
+#include "cli/sandbox_wait.h"
+
+namespace gs::cli {
+namespace {
+
+struct ListArgs {
+  std::string host;
+  std::string state;
+};
+
+Result<int> listSandboxes(Context& context, const ListArgs& args) {
+  GS_TRY(ApiClient* const api, context.api());
+  Query query;
+  if (!args.host.empty()) {
+    GS_TRY(const std::string host, resolveId(*api, kHosts, args.host));
+    query.emplace_back("hostId", host);
+  }
+  if (!args.state.empty()) query.emplace_back("state", args.state);
+  GS_TRY(auto sandboxes, api->list("/api/sandboxes", std::move(query)));
+  Output& out = context.out();
+  if (out.isJson()) return out.jsonItems(std::move(sandboxes)), 0;
+  if (out.isQuiet()) {
+    for (const auto& sandbox : sandboxes) out.line(textAt(sandbox, "id"));
+    return 0;
+  }
+  if (sandboxes.empty()) {
+    out.note("no sandboxes: make one with gstacks sandbox create --blueprint NAME");
+    return 0;
+  }
+  const auto hosts = namesById(*api, kHosts);
+  Table table({{"NAME"}, {"ID"}, {"STATE"}, {"BLUEPRINT"}, {"HOST"}, {"CPU", Align::kRight}, {"MEMORY", Align::kRight},
+               {"CREATED"}, {"REASON"}});
+  for (const auto& sandbox : sandboxes) {
+    table.add({textAt(sandbox, "name"), textAt(sandbox, "id"), stateCell(textAt(sandbox, "state")),
+               textAt(sandbox, "blueprint.name"), nameOr(hosts, textAt(sandbox, "hostId")),
+               formatCpu(static_cast<std::uint64_t>(numberAt(sandbox, "resources.cpuMillis"))),
+               formatBytes(static_cast<std::uint64_t>(numberAt(sandbox, "resources.memoryBytes"))),
+               formatAge(textAt(sandbox, "createdAt"), context.now()), textAt(sandbox, "reason")});
+  }
+  out.table(table);
+  return 0;
+}
+
+std::string exitText(const Json& sandbox, WallTime now) {
+  if (!has(sandbox, "exit")) return {};
+  std::string text = "ended";
+  if (has(sandbox, "exit.code")) text = fmt::format("code {}", numberAt(sandbox, "exit.code"));
+  if (has(sandbox, "exit.signal")) text = fmt::format("signal {}", textAt(sandbox, "exit.signal"));
+  if (truthAt(sandbox, "exit.oomKilled")) text += ", out of memory";
+  return fmt::format("{}, {}", text, formatAge(textAt(sandbox, "exit.at"), now));
+}
+
+void showSandbox(Context& context, ApiClient& api, const Json& sandbox) {
+  const auto when = [&](std::string_view key) {
+    const std::string time = textAt(sandbox, key);
+    return time.empty() ? time : formatMoment(time, context.now());
+  };
+  Properties p;
+  p.add("Name", textAt(sandbox, "name"));
+  p.add("Id", textAt(sandbox, "id"));
+  p.add("State", stateCell(textAt(sandbox, "state")));
+  if (textAt(sandbox, "desiredState") != textAt(sandbox, "state")) p.add("Wanted", textAt(sandbox, "desiredState"));
+  p.add("Reason", textAt(sandbox, "reason"));
+  p.add("Message", textAt(sandbox, "message"));
+  p.add("Exit", exitText(sandbox, context.now()));
+  p.add("Blueprint", fmt::format("{} ({})", textAt(sandbox, "blueprint.name"), textAt(sandbox, "blueprint.digest")));
+  p.add("Host", nameOr(namesById(api, kHosts), textAt(sandbox, "hostId")));
+  p.add("Runtime", textAt(sandbox, "runtime"));
+  p.add("CPUs", formatCpu(static_cast<std::uint64_t>(numberAt(sandbox, "resources.cpuMillis"))));
+  p.add("Memory", formatBytes(static_cast<std::uint64_t>(numberAt(sandbox, "resources.memoryBytes"))));
+  p.add("Processes", fmt::format("{}", numberAt(sandbox, "resources.pids")));
+  p.add("Command", has(sandbox, "command") ? Json(linesAt(sandbox, "command")).dump(-1, ' ', false, Json::error_handler_t::replace)
+                                           : std::string("none: waits for exec"));
+  p.add("Directory", textAt(sandbox, "workingDir"));
+  p.add("User", textAt(sandbox, "user"));
+  p.add("Created", when("createdAt"));
+  p.add("Started", when("startedAt"));
+  p.add("Changed", when("updatedAt"));
+  p.addBlock("Environment", linesAt(sandbox, "env"));
+  context.out().properties(p);
+}
+
+Result<int> sandboxInfo(Context& context, const std::string& reference) {
+  GS_TRY(ApiClient* const api, context.api());
+  GS_TRY(const Json sandbox, fetchResource(*api, kSandboxes, reference));
+  if (context.out().isJson()) {
+    context.out().json(sandbox);
+  } else if (context.out().isQuiet()) {
+    context.out().line(textAt(sandbox, "id"));
+  } else {
+    showSandbox(context, *api, sandbox);
+  }
+  return 0;
+}
+
+struct ChangeArgs {
+  std::string sandbox;
+  bool wait = true;
+  std::optional<Millis> grace;
+};
+
+int showChange(Context& context, const Json& sandbox, std::string_view what) {
+  Output& out = context.out();
+  if (out.isJson()) {
+    out.json(sandbox);
+  } else {
+    out.line(out.isQuiet() ? textAt(sandbox, "id")
+                           : fmt::format("Sandbox {} {} ({}).", textAt(sandbox, "name"), what, textAt(sandbox, "id")));
+  }
+  return 0;
+}
+
+Result<int> startSandbox(Context& context, const ChangeArgs& args) {
+  GS_TRY(ApiClient* const api, context.api());
+  GS_TRY(const std::string id, resolveId(*api, kSandboxes, args.sandbox));
+  GS_TRY(Json sandbox, api->post(resourcePath(kSandboxes, id) + "/start"));
+  if (!args.wait) return showChange(context, sandbox, "starts");
+  GS_TRY(const Json running, waitForSandbox(context, *api, std::move(sandbox), WaitGoal::kRunning));
+  return showChange(context, running, "runs");
+}
+
+Result<int> stopSandbox(Context& context, const ChangeArgs& args) {
+  GS_TRY(ApiClient* const api, context.api());
+  GS_TRY(const std::string id, resolveId(*api, kSandboxes, args.sandbox));
+  Json body = Json::object();
+  if (args.grace) body["graceMs"] = args.grace->count();
+  GS_TRY(Json sandbox, api->post(resourcePath(kSandboxes, id) + "/stop", body));
+  if (!args.wait) return showChange(context, sandbox, "stops");
+  GS_TRY(const Json stopped, waitForSandbox(context, *api, std::move(sandbox), WaitGoal::kStopped));
+  return showChange(context, stopped, "is stopped");
+}
+
+Result<int> deleteSandbox(Context& context, const ChangeArgs& args) {
+  GS_TRY(ApiClient* const api, context.api());
+  GS_TRY(const std::string id, resolveId(*api, kSandboxes, args.sandbox));
+  GS_TRY(const Json sandbox, api->remove(resourcePath(kSandboxes, id)));
+  if (!args.wait) return showChange(context, sandbox, "is being deleted");
+  GS_TRY(const Json gone, waitForSandbox(context, *api, sandbox, WaitGoal::kGone));
+  static_cast<void>(gone);
+  if (context.out().isJson()) return context.out().json(Json{{"id", id}, {"deleted", true}}), 0;
+  return showChange(context, sandbox, "is deleted");
+}
+
+}  // namespace
+
+void addCreateCommand(Command& sandbox);  // sandbox_create.cc
+
+void addSandboxCommands(Command& root) {
+  Command& group = root.add("sandbox", "Create, use and manage sandboxes");
+  addCreateCommand(group);
+  addExecCommand(group);
+  {
+    const auto args = std::make_shared<ListArgs>();
+    Command& list = group.add("list", "List sandboxes");
+    list.option("--host-id", "HOST", args->host, "Only sandboxes on this host (id or name)");
+    list.option("--state", "STATE", args->state, "Only sandboxes in this state")
+        .oneOf({"requested", "placing", "provisioning", "starting", "running", "stopped", "archived", "failed", "deleting",
+                "unknown"});
+    list.run([args](Context& context) { return listSandboxes(context, *args); });
+  }
+  {
+    const auto reference = std::make_shared<std::string>();
+    Command& info = group.add("info", "Show one sandbox: state and why, limits, workload");
+    info.argument("SANDBOX", *reference, "Id or name of the sandbox");
+    info.run([reference](Context& context) { return sandboxInfo(context, *reference); });
+  }
+  const auto addChange = [&group](std::string name, std::string summary, std::string_view goal,
+                                  Result<int> (*action)(Context&, const ChangeArgs&)) -> Command& {
+    const auto args = std::make_shared<ChangeArgs>();
+    Command& command = group.add(std::move(name), std::move(summary));
+    command.argument("SANDBOX", args->sandbox, "Id or name of the sandbox");
+    addWaitFlags(command, args->wait, goal);
+    if (action == stopSandbox) {
+      command.option("--grace", "DURATION", [args](const std::string& text) -> Status {
+        GS_TRY(args->grace, parseDuration(text));
+        return {};
+      }, "Between TERM and KILL: 0 to 10m (default 10s)");
+    }
+    command.run([args, action](Context& context) { return action(context, *args); });
+    return command;
+  };
+  addChange("stop", "Stop a sandbox; its disk contents stay", "it is stopped", stopSandbox);
+  addChange("start", "Start a stopped or failed sandbox", "it runs", startSandbox);
+  addChange("delete", "Delete a sandbox and all that it has; cannot be taken back", "it is gone", deleteSandbox);
+}
+
+}  // namespace gs::cli

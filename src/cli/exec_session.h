@@ -1,0 +1,38 @@
+// Runs one program in a sandbox over the session WebSocket and joins its streams to ours.
+//
+// The frames are in wire/session_frames.h, their meaning in openSession of openapi/openapi.yaml. Standard input is read
+// and output written on threads of their own, because both may block for as long as they like (a terminal, a pager):
+// the loop goes on meanwhile and signals get through. A slow reader of our output slows the program down.
+// Signals: before the program runs they end us as usual. Then the first INT or TERM is passed on to the program, the
+// second ends us, and the server hangs the program up.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "cli/api_client.h"
+
+namespace gs::cli {
+
+enum class StandardInput : std::uint8_t { kNone, kPassed };
+
+struct ExecRequest {
+  std::string sandbox;  // id or name
+  std::vector<std::string> argv;
+  std::vector<std::pair<std::string, std::string>> env;
+  std::string workingDir;
+  std::string user;
+  Millis wait{};  // for the sandbox to be running
+  StandardInput input = StandardInput::kNone;
+  Millis connectTimeout{};
+};
+
+// The program's exit code, or 128 plus the number of the signal that ended it. An Error when it could not be run or
+// the connection was lost; then what the program did is not known.
+[[nodiscard]] Result<int> runExec(ApiClient& api, ExecRequest request);
+
+// "KILL" → 9, "RTMIN+3" → 37; 0 when unknown.
+[[nodiscard]] int signalNumber(std::string_view name);
+
+}  // namespace gs::cli
