@@ -31,7 +31,8 @@ struct IssuedCertificate {
 
 class CertificateAuthority {
  public:
-  // Makes key and certificate. kAlreadyExists when either file is there: a CA is never replaced by accident.
+  // Makes key and certificate. kAlreadyExists when a certificate is there: a CA is never replaced by accident. One that
+  // was half made (a key alone, after a crash) is made anew.
   [[nodiscard]] static Status create(const std::string& directory, const Clock& clock);
   // kNotFound with the fix when there is none; kDataLoss when a file is damaged or key and certificate do not fit.
   [[nodiscard]] static Result<std::unique_ptr<CertificateAuthority>> load(CertificateAuthoritySettings settings,

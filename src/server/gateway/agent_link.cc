@@ -1,0 +1,279 @@
+#include "server/gateway/agent_link.h"
+
+#include "base/encoding.h"
+#include "base/log.h"
+
+namespace gs {
+namespace {
+
+constexpr std::uint16_t kProtocolError = 4400;
+constexpr std::uint16_t kUnknownHost = 4401;
+constexpr std::uint16_t kRevoked = 4403;
+constexpr std::uint16_t kSuperseded = 4409;
+constexpr std::uint16_t kProtocolNumber = 4426;
+constexpr std::uint16_t kShedLoad = 4429;
+constexpr std::uint16_t kUnreadable = 1007;
+constexpr std::uint16_t kServerFault = 1011;
+
+Assignment assignmentOf(const SandboxRecord& record) {
+  return {record.id, static_cast<std::uint64_t>(record.generation), record.desired, record.spec, record.stopGrace};
+}
+
+// Refused by the host in this generation: sending it again would only be refused again.
+bool isParked(const SandboxRecord& record) {
+  return record.state == SandboxState::kFailed && record.reason == "spec_rejected" &&
+         record.observedGeneration >= record.generation && record.desired != DesiredState::kDeleted;
+}
+
+// Whether the store has judged the message, as opposed to having had no chance to.
+bool isPoison(ErrorCode code) {
+  return code == ErrorCode::kNotFound || code == ErrorCode::kInvalidArgument || code == ErrorCode::kFailedPrecondition;
+}
+
+}  // namespace
+
+// While the server works on a message, silence is not the agent's fault.
+class AgentLink::Working {
+ public:
+  explicit Working(AgentLink& link) : link_(link) { ++link_.working_; }
+  ~Working() {
+    --link_.working_;
+    link_.heardAt_ = link_.hub_.clock_.steadyNow();
+  }
+  Working(const Working&) = delete;
+  Working& operator=(const Working&) = delete;
+
+ private:
+  AgentLink& link_;
+};
+
+AgentLink::AgentLink(GatewayHub& hub, HostId host, std::shared_ptr<WebSocket> socket)
+    : hub_(hub),
+      host_(std::move(host)),
+      socket_(std::move(socket)),
+      heardAt_(hub.clock_.steadyNow()),
+      channels_(hub.executor_, hub.clock_, hub.settings_.ticketLifetime,
+                [this](std::vector<SecretString> tickets) { send(OpenChannels{std::move(tickets)}); }) {}
+
+SteadyTime AgentLink::heardAt() const { return working_ > 0 ? hub_.clock_.steadyNow() : heardAt_; }
+
+Task<void> AgentLink::run(std::string serialHex) {
+  const auto self = shared_from_this();
+  if (auto refusal = co_await greet(std::move(serialHex))) {
+    logWarn("link_refused", {{"host", host_.text()}, {"code", refusal->code}, {"reason", refusal->reason}});
+    co_return co_await socket_->close(refusal->code, std::move(refusal->reason));
+  }
+  while (!ended_) {
+    const auto bytes = co_await socket_->read();
+    if (!bytes) break;
+    heardAt_ = hub_.clock_.steadyNow();
+    auto message = decodeAgentMessage(*bytes);
+    if (!message) {
+      logWarn("link_message_unreadable", {{"host", host_.text()}, {"error", message.error().message}});
+      hub_.end(self, kUnreadable, message.error().message, "link_closed", GatewayHub::Ending::kRecorded);
+      break;
+    }
+    if (std::holds_alternative<Hello>(message->body)) {
+      hub_.end(self, kProtocolError, "a second hello", "link_closed", GatewayHub::Ending::kRecorded);
+      break;
+    }
+    // Left over from a link before, by an agent that mixes them up; it says nothing about now.
+    if (message->epoch != epoch_) continue;
+    co_await receive(std::move(*message));
+  }
+  hub_.end(self, 1000, "", "link_closed", GatewayHub::Ending::kRecorded);
+}
+
+Task<std::optional<AgentLink::Refusal>> AgentLink::greet(std::string serialHex) {
+  const auto bytes = co_await socket_->read();
+  greeted_ = true;
+  if (!bytes) co_return Refusal{kProtocolError, "no hello"};
+  const Working working(*this);
+  auto message = decodeAgentMessage(*bytes);
+  if (!message) co_return Refusal{kUnreadable, message.error().message};
+  auto* hello = std::get_if<Hello>(&message->body);
+  if (hello == nullptr) co_return Refusal{kProtocolError, "the first message must be a hello"};
+  if (hello->protocol != kAgentProtocol) {
+    co_return Refusal{kProtocolNumber, fmt::format("protocol {} is not spoken here, {} is", hello->protocol, kAgentProtocol)};
+  }
+  const auto refusalFor = [](const Error& error) {
+    if (error.code == ErrorCode::kPermissionDenied) return Refusal{kRevoked, error.message};
+    if (error.code == ErrorCode::kUnauthenticated) return Refusal{kUnknownHost, error.message};
+    return Refusal{kServerFault, "the server cannot take the link now"};
+  };
+  const auto host = co_await hub_.store_.authenticateHost(host_, std::move(serialHex));
+  if (!host) co_return refusalFor(host.error());
+  if (hello->lastEpoch != 0 && hello->lastEpoch < static_cast<std::uint64_t>(host->epoch)) {
+    // The agent missed a link that this host had: a lost acknowledgement, or two agents with one identity.
+    logWarn("link_epoch_skipped", {{"host", host_.text()}, {"agent_epoch", hello->lastEpoch}, {"epoch", host->epoch}});
+  }
+  canExec_ = std::find(hello->features.begin(), hello->features.end(), "exec") != hello->features.end();
+  Store::LinkUp up{host_, hello->protocol, hello->features, std::move(hello->facts), hello->telemetry, hub_.clock_.wallNow()};
+  const auto epoch = co_await hub_.store_.linkUp(std::move(up));
+  if (!epoch) co_return refusalFor(epoch.error());
+  epoch_ = static_cast<std::uint64_t>(*epoch);
+  if (ended_ || !hub_.adopt(shared_from_this())) co_return Refusal{kSuperseded, "a newer link of this host exists"};
+  telemetryAt_ = hub_.clock_.steadyNow();
+  logInfo("link_up", {{"host", host_.text()}, {"epoch", epoch_}});
+  send(HelloAck{epoch_, hub_.settings_.heartbeat, {"exec"}, hub_.clock_.wallNow()});
+  hub_.events_.notify(SandboxId());
+  co_await reconcile(hello->assignmentsDigest);
+  co_return std::nullopt;
+}
+
+Task<Result<std::vector<SandboxRecord>>> AgentLink::sandboxes() {
+  const Working working(*this);
+  co_return co_await hub_.store_.sandboxesOnHost(host_);
+}
+
+Task<void> AgentLink::reconcile(std::string agentDigest) {
+  const auto records = co_await sandboxes();
+  if (!records) {
+    // Without knowing what should be there, asking is the safe side: the answer is compared anew.
+    logError("assignments_unread", {{"host", host_.text()}, {"error", records.error().describe()}});
+    co_return send(InventoryRequest{});
+  }
+  if (!records->empty()) expectSessions();
+  std::vector<AssignmentVersion> versions;
+  for (const auto& record : *records) versions.push_back({record.id, static_cast<std::uint64_t>(record.generation)});
+  if (assignmentsDigest(std::move(versions)) != agentDigest) send(InventoryRequest{});
+}
+
+Task<void> AgentLink::receive(AgentMessage message) {
+  if (const auto* heartbeat = std::get_if<Heartbeat>(&message.body)) {
+    co_await onHeartbeat(*heartbeat);
+  } else if (auto* observation = std::get_if<Observation>(&message.body)) {
+    co_await onObservation(std::move(*observation));
+  } else if (auto* ack = std::get_if<AssignmentAck>(&message.body)) {
+    co_await onAssignmentAck(std::move(*ack));
+  } else if (auto* inventory = std::get_if<Inventory>(&message.body)) {
+    co_await onInventory(std::move(*inventory));
+  } else if (auto* request = std::get_if<BlobCredentialRequest>(&message.body)) {
+    co_await onCredentialRequest(std::move(*request));
+  } else if (auto* facts = std::get_if<FactsChanged>(&message.body)) {
+    const Working working(*this);
+    const auto done = co_await hub_.store_.recordFacts(host_, std::move(facts->facts), hub_.clock_.wallNow());
+    if (!done) logWarn("facts_not_recorded", {{"host", host_.text()}, {"error", done.error().describe()}});
+  }
+}
+
+Task<void> AgentLink::onHeartbeat(Heartbeat heartbeat) {
+  send(HeartbeatAck{heartbeat.sequence});
+  const auto now = hub_.clock_.steadyNow();
+  if (now - telemetryAt_ < hub_.telemetryInterval()) co_return;
+  telemetryAt_ = now;
+  const Working working(*this);
+  const auto done = co_await hub_.store_.recordTelemetry(host_, heartbeat.telemetry, hub_.clock_.wallNow());
+  if (!done) logWarn("telemetry_not_recorded", {{"host", host_.text()}, {"error", done.error().describe()}});
+}
+
+Task<void> AgentLink::onInventory(Inventory inventory) {
+  const auto records = co_await sandboxes();
+  if (!records) {
+    logError("assignments_unread", {{"host", host_.text()}, {"error", records.error().describe()}});
+    co_return;
+  }
+  std::unordered_map<SandboxId, std::uint64_t> held;
+  for (const auto& version : inventory.assignments) held[version.sandboxId] = version.generation;
+  for (const auto& record : *records) {
+    const auto generation = static_cast<std::uint64_t>(record.generation);
+    const auto it = held.find(record.id);
+    if (it != held.end() && it->second > generation) {
+      // The agent knows a wish that this database does not: it was restored from a backup. Nothing is undone.
+      logWarn("agent_is_ahead", {{"host", host_.text()}, {"sandbox", record.id.text()}, {"agent", it->second}, {"here", generation}});
+    }
+    if ((it != held.end() && it->second >= generation) || isParked(record)) continue;
+    // Written here and not queued: a host may have more sandboxes than the queue holds.
+    if (!co_await socket_->write(encode(ServerMessage{epoch_, assignmentOf(record)}))) co_return;
+  }
+  for (const auto& [id, generation] : held) {
+    const bool known = std::any_of(records->begin(), records->end(), [&](const auto& r) { return r.id == id; });
+    // Left alone: destruction needs a wish of ours, and there is none.
+    if (!known) logWarn("unknown_sandbox_on_host", {{"host", host_.text()}, {"sandbox", id.text()}});
+  }
+}
+
+Task<void> AgentLink::onAssignmentAck(AssignmentAck ack) {
+  if (!ack.refusal) co_return;
+  logWarn("assignment_refused", {{"host", host_.text()}, {"sandbox", ack.sandboxId.text()}, {"error", ack.refusal->describe()}});
+  // "You are behind" is no judgement of the spec.
+  if (ack.refusal->code == ErrorCode::kAborted) co_return;
+  const Working working(*this);
+  const auto done = co_await hub_.store_.refuseAssignment(host_, ack.sandboxId, static_cast<std::int64_t>(ack.generation),
+                                                          ack.refusal->message);
+  if (!done) {
+    logWarn("refusal_not_recorded", {{"sandbox", ack.sandboxId.text()}, {"error", done.error().describe()}});
+    co_return;
+  }
+  hub_.events_.notify(ack.sandboxId);
+}
+
+Task<void> AgentLink::onObservation(Observation observation) {
+  const SandboxId id = observation.sandboxId;
+  const auto sequence = observation.sequence;
+  const Working working(*this);
+  const auto record = co_await hub_.store_.applyObservation(host_, std::move(observation));
+  if (record) {
+    hub_.events_.notify(id);
+  } else {
+    logWarn("observation_not_applied", {{"host", host_.text()}, {"sandbox", id.text()}, {"error", record.error().describe()}});
+    // Not acknowledged: the agent sends it again when the store can take it.
+    if (!isPoison(record.error().code)) co_return;
+  }
+  send(ObservationAck{id, sequence});
+}
+
+Task<void> AgentLink::onCredentialRequest(BlobCredentialRequest request) {
+  auto reply = co_await credentialFor(std::move(request.manifest));
+  if (!reply) {
+    BlobCredentialReply failed;
+    failed.error = std::move(reply).error();
+    reply = std::move(failed);
+  }
+  reply->requestId = request.requestId;
+  send(std::move(*reply));
+}
+
+Task<Result<BlobCredentialReply>> AgentLink::credentialFor(Digest manifest) {
+  const Working working(*this);
+  GS_CO_TRY(const auto records, co_await hub_.store_.sandboxesOnHost(host_));
+  const auto record = std::find_if(records.begin(), records.end(), [&](const auto& r) { return r.spec.manifest == manifest; });
+  if (record == records.end()) {
+    co_return fail(ErrorCode::kNotFound, fmt::format("no sandbox of this host uses the blueprint {}", manifest.text()));
+  }
+  GS_CO_TRY(const auto blueprint, co_await hub_.store_.getBlueprint(record->tenantId, record->blueprintId));
+  GS_CO_TRY(auto issued, hub_.credentials_.issue(host_, blueprint.manifest));
+  BlobCredentialReply reply;
+  reply.credential = std::move(issued.credential);
+  reply.expiresAt = issued.expiresAt;
+  reply.manifest = blueprint.manifest;
+  co_return reply;
+}
+
+void AgentLink::expectSessions() {
+  if (canExec_) channels_.keepSpares(hub_.settings_.spareChannels);
+}
+
+void AgentLink::send(decltype(ServerMessage::body) body) {
+  if (ended_) return;
+  if (outbound_.size() >= hub_.settings_.maxOutbound) {
+    logWarn("link_queue_full", {{"host", host_.text()}});
+    return hub_.end(shared_from_this(), kShedLoad, "retry_after_ms=1000", "link_closed", GatewayHub::Ending::kRecorded);
+  }
+  outbound_.push_back(encode(ServerMessage{epoch_, std::move(body)}));
+  if (draining_) return;
+  draining_ = true;
+  hub_.tasks_.spawn("link writer", drain());
+}
+
+Task<void> AgentLink::drain() {
+  const auto self = shared_from_this();
+  while (!outbound_.empty() && !ended_) {
+    const std::string bytes = std::move(outbound_.front());
+    outbound_.pop_front();
+    if (!co_await socket_->write(bytes)) break;
+  }
+  draining_ = false;
+}
+
+}  // namespace gs

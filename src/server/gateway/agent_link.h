@@ -1,0 +1,71 @@
+// One agent's control link, from its Hello to its end: the protocol of control_plane.proto on the server's side.
+//
+// Levels, not edges: what differs is found by comparing digests after the Hello; afterwards the hub passes changes on.
+// Owned by the coroutine that serves the socket and by the hub's table. Loop thread only. Nothing here survives it.
+// Memory: small on purpose, there may be ten thousand of these.
+#pragma once
+
+#include <list>
+
+#include "server/gateway/channel_pool.h"
+#include "server/gateway/gateway_hub.h"
+
+namespace gs {
+
+class AgentLink : public std::enable_shared_from_this<AgentLink> {
+ public:
+  AgentLink(GatewayHub& hub, HostId host, std::shared_ptr<WebSocket> socket);
+
+  [[nodiscard]] Task<void> run(std::string serialHex);
+  // Queued; a queue that is full ends the link.
+  void send(decltype(ServerMessage::body) body);
+
+  [[nodiscard]] const HostId& host() const { return host_; }
+  [[nodiscard]] std::uint64_t epoch() const { return epoch_; }
+  [[nodiscard]] WebSocket& socket() { return *socket_; }
+  [[nodiscard]] ChannelPool& channels() { return channels_; }
+  [[nodiscard]] bool canExec() const { return canExec_; }
+  // The host has or gets sandboxes: worth keeping spare channels for.
+  void expectSessions();
+  // Nothing was heard since then; now, while a message is being worked on here.
+  [[nodiscard]] SteadyTime heardAt() const;
+  [[nodiscard]] bool greeted() const { return greeted_; }
+  [[nodiscard]] bool ended() const { return ended_; }
+  void markEnded() { ended_ = true; }
+
+ private:
+  class Working;
+  struct Refusal {
+    std::uint16_t code;
+    std::string reason;
+  };
+
+  // Nothing: the link is up.
+  [[nodiscard]] Task<std::optional<Refusal>> greet(std::string serialHex);
+  [[nodiscard]] Task<void> reconcile(std::string agentDigest);
+  [[nodiscard]] Task<void> receive(AgentMessage message);
+  [[nodiscard]] Task<void> onHeartbeat(Heartbeat heartbeat);
+  [[nodiscard]] Task<void> onInventory(Inventory inventory);
+  [[nodiscard]] Task<void> onAssignmentAck(AssignmentAck ack);
+  [[nodiscard]] Task<void> onObservation(Observation observation);
+  [[nodiscard]] Task<void> onCredentialRequest(BlobCredentialRequest request);
+  [[nodiscard]] Task<Result<BlobCredentialReply>> credentialFor(Digest manifest);
+  [[nodiscard]] Task<Result<std::vector<SandboxRecord>>> sandboxes();
+  [[nodiscard]] Task<void> drain();
+
+  GatewayHub& hub_;
+  HostId host_;
+  std::shared_ptr<WebSocket> socket_;
+  std::uint64_t epoch_ = 0;
+  SteadyTime heardAt_;
+  SteadyTime telemetryAt_{};
+  int working_ = 0;
+  bool greeted_ = false;
+  bool ended_ = false;
+  bool canExec_ = false;
+  bool draining_ = false;
+  std::list<std::string> outbound_;  // an empty deque would cost half a kilobyte
+  ChannelPool channels_;
+};
+
+}  // namespace gs
