@@ -1,4 +1,7 @@
 // Runs one task to its end on a private loop. For tests and for command-line programs; a daemon owns its loop.
+//
+// Returns when the task has ended, not when the loop is empty: an idle connection's timer must not hold a program up.
+// What is left in the loop goes on in the next call.
 #pragma once
 
 #include <boost/asio/co_spawn.hpp>
@@ -14,7 +17,10 @@ template <class T>
 T runTask(asio::io_context& loop, Task<T> task) {
   std::exception_ptr failure;
   if constexpr (std::is_void_v<T>) {
-    asio::co_spawn(loop, std::move(task), [&failure](std::exception_ptr e) { failure = e; });
+    asio::co_spawn(loop, std::move(task), [&](std::exception_ptr e) {
+      failure = e;
+      loop.stop();
+    });
     loop.run();
     loop.restart();
     if (failure) std::rethrow_exception(failure);
@@ -23,6 +29,7 @@ T runTask(asio::io_context& loop, Task<T> task) {
     asio::co_spawn(loop, std::move(task), [&](std::exception_ptr e, T value) {
       failure = e;
       if (!e) result.emplace(std::move(value));
+      loop.stop();
     });
     loop.run();
     loop.restart();

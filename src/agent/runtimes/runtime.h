@@ -56,7 +56,7 @@ enum class ContainerPhase : std::uint8_t {
   kRunning,
   kPaused,    // frozen by somebody else; its processes exist
   kExited,    // its first process has ended
-  kRemoving,  // the runtime is deleting it; it will be absent
+  kRemoving,  // being deleted, or a deletion failed half way: cannot start any more; remove() finishes it
 };
 [[nodiscard]] std::string_view containerPhaseName(ContainerPhase phase);  // "running"
 
