@@ -1,6 +1,6 @@
 #include "cli/command_line.h"
 
-#include <CLI/App.hpp>
+#include <CLI/CLI.hpp>
 
 namespace gs::cli {
 namespace {
@@ -20,7 +20,7 @@ void declare(const Command& command, CLI::App& app, Bindings& bindings) {
   for (const auto& option : command.options()) {
     CLI::Option* made = nullptr;
     if (option->isFlag()) {
-      made = app.add_flag(option->names)->disable_flag_override();
+      made = app.add_flag(option->names);
     } else {
       made = app.add_option(option->names, take)->type_name(option->valueName)->required(option->need == Need::kRequired);
       if (option->repeat == Repeat::kMany) {
@@ -96,7 +96,10 @@ std::unexpected<Error> unknownWord(const Command& command, const std::string& wo
 
 Status storeValues(const Command& command, const Option& option, const CLI::Option& parsed) {
   if (parsed.count() == 0) return {};
-  if (option.isFlag()) return option.store("");
+  if (option.isFlag()) {
+    const bool bare = std::ranges::all_of(parsed.results(), [](const auto& value) { return value == "true"; });
+    return bare ? option.store("") : usage(command, fmt::format("{} takes no value", option.longName()));
+  }
   for (const auto& value : parsed.results()) {
     const auto& choices = option.choices;
     if (!choices.empty() && std::ranges::find(choices, value) == choices.end()) {
@@ -134,7 +137,7 @@ Status storeTrailing(const Command& command, const SplitWords& words) {
     return {};
   }
   if (words.trailing || command.trailing()->need == Need::kRequired) {
-    return usage(command, fmt::format("no {} after --", command.trailing()->name));
+    return usage(command, fmt::format("{} is required, after --", command.trailing()->name));
   }
   return {};
 }
@@ -181,6 +184,9 @@ Result<Invocation> parseCommandLine(const Command& root, std::span<const std::st
   } catch (const CLI::CallForHelp&) {
     *where = bindings.at(deepest()).command;
     return Invocation{*where, Wish::kHelp};
+  } catch (const CLI::ArgumentMismatch& e) {
+    *where = bindings.at(deepest()).command;
+    return usage(**where, e.what());
   } catch (const CLI::ParseError& e) {
     const Command& command = *bindings.at(deepest()).command;
     *where = &command;
