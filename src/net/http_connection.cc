@@ -13,9 +13,6 @@
 namespace gs {
 namespace {
 
-constexpr Millis kIdleTime{60'000};
-constexpr Millis kHeadTime{10'000};
-constexpr Millis kStallTime{60'000};  // for each piece of a body, either way
 constexpr Millis kLingerTime{2'000};
 constexpr std::size_t kMaxUnread = 64 * 1024;
 
@@ -85,12 +82,12 @@ bool headerHas(const HttpHeaders& headers, std::string_view name, std::string_vi
 
 class ServerBody final : public BodyReader {
  public:
-  ServerBody(Connection& stream, HttpReader& reader, Watchdog& watchdog, bool awaitsContinue)
-      : stream_(stream), reader_(reader), watchdog_(watchdog), awaitsContinue_(awaitsContinue) {}
+  ServerBody(Connection& stream, HttpReader& reader, Watchdog& watchdog, Millis stall, bool awaitsContinue)
+      : stream_(stream), reader_(reader), watchdog_(watchdog), stall_(stall), awaitsContinue_(awaitsContinue) {}
 
   Task<Result<std::string>> next() override {
     if (reader_.bodyDone()) co_return std::string();
-    watchdog_.arm(Deadline::after(kStallTime));
+    watchdog_.arm(Deadline::after(stall_));
     if (std::exchange(awaitsContinue_, false)) GS_CO_CHECK(co_await stream_.write("HTTP/1.1 100 Continue\r\n\r\n"));
     auto piece = co_await reader_.nextPiece();
     if (!watchdog_.expired()) watchdog_.disarm();
@@ -105,31 +102,34 @@ class ServerBody final : public BodyReader {
   Connection& stream_;
   HttpReader& reader_;
   Watchdog& watchdog_;
+  Millis stall_;
   bool awaitsContinue_;
   bool broken_ = false;
 };
 
 class ServedConnection {
  public:
-  ServedConnection(std::unique_ptr<Connection> stream, const HttpHandler& handler)
+  ServedConnection(std::unique_ptr<Connection> stream, const HttpHandler& handler, HttpServerTimes times)
       : stream_(std::move(stream)),
         reader_(*stream_, HttpParser::Side::kRequest),
         watchdog_(std::in_place, stream_->executor(), *stream_),
-        handler_(handler) {}
+        handler_(handler),
+        times_(times) {}
 
   Task<void> run() {
-    watchdog_->arm(Deadline::after(kHeadTime));
+    watchdog_->arm(Deadline::after(times_.head));
     while (true) {
       const auto came = co_await reader_.waitForMessage();
       if (!came || !*came) co_return;
-      watchdog_->arm(Deadline::after(kHeadTime));
+      watchdog_->arm(Deadline::after(times_.head));
       auto head = co_await reader_.readHead();
       if (!head) co_return co_await refuse(head.error());
       watchdog_->disarm();
       if (co_await serveOne(std::move(*head)) == Next::kClose) co_return;
-      watchdog_->arm(Deadline::after(kIdleTime));
+      watchdog_->arm(Deadline::after(times_.idle));
     }
   }
+  [[nodiscard]] std::optional<PendingWebSocket> takePending() { return std::move(pending_); }
 
  private:
   enum class Next : std::uint8_t { kRequest, kClose };
@@ -168,10 +168,11 @@ class ServedConnection {
       co_await refuse(request.error());
       co_return Next::kClose;
     }
-    ServerBody body(*stream_, reader_, *watchdog_, head.http11 && headerHas(request->headers, "Expect", "100-continue"));
+    ServerBody body(*stream_, reader_, *watchdog_, times_.stall, head.http11 && headerHas(request->headers, "Expect", "100-continue"));
     auto response = co_await callHandler(*request, body);
     if (response.upgrade && request->webSocketUpgrade) {
-      co_await runWebSocket(std::move(*request), std::move(*response.upgrade));
+      watchdog_.reset();  // it must not outlive the stream
+      pending_.emplace(std::move(stream_), std::move(*request), reader_.takeBuffered(), std::move(*response.upgrade));
       co_return Next::kClose;
     }
     if (response.upgrade) {
@@ -212,7 +213,7 @@ class ServedConnection {
     if (next == Next::kClose) head += "Connection: close\r\n";
     head += "\r\n";
     const bool withBody = !never && method != "HEAD";
-    auto status = co_await writeMessage(*stream_, *watchdog_, kStallTime, std::move(head),
+    auto status = co_await writeMessage(*stream_, *watchdog_, times_.stall, std::move(head),
                                         withBody ? std::string_view(response.body) : std::string_view(),
                                         withBody ? response.stream.get() : nullptr);
     if (!watchdog_->expired()) watchdog_->disarm();
@@ -222,7 +223,7 @@ class ServedConnection {
   // False when what the handler left unread is more than is worth reading.
   Task<bool> drain() {
     std::size_t read = 0;
-    watchdog_->arm(Deadline::after(kHeadTime));
+    watchdog_->arm(Deadline::after(times_.head));
     while (!reader_.bodyDone()) {
       const auto piece = co_await reader_.nextPiece();
       if (!piece || (read += piece->size()) > kMaxUnread) co_return false;
@@ -230,32 +231,12 @@ class ServedConnection {
     co_return true;
   }
 
-  Task<void> runWebSocket(HttpRequest request, HttpResponse::Upgrade upgrade) {
-    WsSettings settings;
-    settings.subprotocol = std::move(upgrade.subprotocol);
-    settings.maxMessageBytes = upgrade.maxMessageBytes;
-    settings.keepAlive = upgrade.keepAlive;
-    watchdog_.reset();  // it must not outlive the stream, which moves into the WebSocket
-    auto socket = co_await acceptWebSocket(std::move(stream_), std::move(request), reader_.takeBuffered(), std::move(settings));
-    if (!socket) {
-      logDebug("websocket_handshake_failed", {{"error", socket.error().describe()}});
-      co_return;
-    }
-    std::string what;
-    try {
-      co_await upgrade.run(*socket);
-    } catch (const std::exception& e) {
-      what = e.what();
-    }
-    (*socket)->abort();
-    co_await throwIfCancelled();
-    if (!what.empty()) logError("websocket_handler_threw", {{"error", what}});
-  }
-
   std::unique_ptr<Connection> stream_;
   HttpReader reader_;
   std::optional<Watchdog> watchdog_;
   const HttpHandler& handler_;
+  HttpServerTimes times_;
+  std::optional<PendingWebSocket> pending_;
 };
 
 }  // namespace
@@ -271,9 +252,33 @@ Task<void> lingerAndClose(Connection& stream, Watchdog& watchdog) {
   stream.close();
 }
 
-Task<void> serveHttp(std::unique_ptr<Connection> stream, const HttpHandler* handler) {
-  ServedConnection connection(std::move(stream), *handler);
+Task<std::optional<PendingWebSocket>> serveHttp(std::unique_ptr<Connection> stream, const HttpHandler* handler,
+                                                HttpServerTimes times) {
+  ServedConnection connection(std::move(stream), *handler, times);
   co_await connection.run();
+  co_return connection.takePending();
+}
+
+Task<void> runWebSocket(PendingWebSocket pending) {
+  WsSettings settings;
+  settings.subprotocol = std::move(pending.upgrade.subprotocol);
+  settings.maxMessageBytes = pending.upgrade.maxMessageBytes;
+  settings.keepAlive = pending.upgrade.keepAlive;
+  auto socket = co_await acceptWebSocket(std::move(pending.stream), std::move(pending.request), std::move(pending.buffered),
+                                         std::move(settings));
+  if (!socket) {
+    logDebug("websocket_handshake_failed", {{"error", socket.error().describe()}});
+    co_return;
+  }
+  std::string what;
+  try {
+    co_await pending.upgrade.run(*socket);
+  } catch (const std::exception& e) {
+    what = e.what();
+  }
+  (*socket)->abort();
+  co_await throwIfCancelled();
+  if (!what.empty()) logError("websocket_handler_threw", {{"error", what}});
 }
 
 }  // namespace gs

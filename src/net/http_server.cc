@@ -16,7 +16,6 @@ namespace gs {
 namespace {
 
 constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
-constexpr Millis kHandshakeTime{10'000};
 // Refusals linger so that the client gets to read them; past this many at once connections are just dropped.
 constexpr std::size_t kMaxRefusals = 64;
 constexpr std::string_view kBusy =
@@ -55,7 +54,7 @@ Task<void> serve(std::shared_ptr<ServerState> state, Socket socket) {
   const Counted counted(state->connections);
   std::unique_ptr<Connection> stream;
   if (state->settings.tls) {
-    auto secured = co_await acceptTls(std::move(socket), state->settings.tls, Deadline::after(kHandshakeTime));
+    auto secured = co_await acceptTls(std::move(socket), state->settings.tls, Deadline::after(state->settings.times.head));
     if (!secured) {
       logDebug("tls_handshake_refused", {{"error", secured.error().describe()}});
       co_return;
@@ -65,7 +64,8 @@ Task<void> serve(std::shared_ptr<ServerState> state, Socket socket) {
     auto address = describePeer(socket);
     stream = makeSocketStream(std::move(socket), PeerInfo{std::move(address), {}});
   }
-  co_await serveHttp(std::move(stream), &state->handler);
+  auto pending = co_await serveHttp(std::move(stream), &state->handler, state->settings.times);
+  if (pending) co_await runWebSocket(std::move(*pending));
 }
 
 Task<void> acceptLoop(std::shared_ptr<ServerState> state) {

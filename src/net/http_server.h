@@ -1,7 +1,7 @@
 // An HTTP/1.1 server on one listening socket, plain or TLS, with keep-alive, streaming bodies and WebSocket upgrades.
 //
-// Loop thread only. Limits: header block 32 KiB, idle keep-alive connection 60 s, handshake and header 10 s, at most
-// `maxConnections` at once (further ones are answered 503 with Retry-After, or dropped before TLS). Garbage is answered
+// Loop thread only. stop() must have returned before it is destroyed. Limits: header block 32 KiB, idle keep-alive
+// connection 60 s, handshake and header 10 s, 60 s without progress in a body, at most `maxConnections` at once (further ones are answered 503 with Retry-After, or dropped before TLS). Garbage is answered
 // 400 and the connection closed. An exception out of a handler is logged and answered 500.
 #pragma once
 
@@ -19,11 +19,19 @@ namespace gs {
 // than 64 KiB of it are unread). The request and the reader outlive the call.
 using HttpHandler = std::function<Task<HttpResponse>(HttpRequest&, BodyReader&)>;
 
+// How long a connection may keep the server waiting. What is over time is dropped without an answer.
+struct HttpServerTimes {
+  Millis head{10'000};   // TLS handshake; each request's head from its first byte on
+  Millis idle{60'000};   // between requests
+  Millis stall{60'000};  // for each piece of a body, in either direction
+};
+
 struct HttpServerSettings {
   std::string address = "127.0.0.1";
   std::uint16_t port = 0;  // 0: any free port
   std::shared_ptr<TlsServerContext> tls;  // none: plain
   std::size_t maxConnections = 20'000;
+  HttpServerTimes times{};
 };
 
 class HttpServer {

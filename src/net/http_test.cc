@@ -222,7 +222,28 @@ TEST_F(HttpTest, AnswersBusyAboveTheConnectionLimit) {
     const auto answer = co_await rawExchange(endpoint, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
     EXPECT_TRUE(answer.starts_with("HTTP/1.1 503")) << answer;
     EXPECT_TRUE(answer.contains("Retry-After")) << answer;
-  }, {.address = "127.0.0.1", .port = 0, .tls = {}, .maxConnections = 1});
+  }, {.address = "127.0.0.1", .port = 0, .tls = {}, .maxConnections = 1, .times = {}});
+}
+
+TEST_F(HttpTest, DropsWhoKeepsItWaiting) {
+  const std::vector<std::pair<std::string, const char*>> table = {
+      {"", "says nothing"},
+      {"GET / HTTP/1.1\r\nHost: x\r\nX: ", "never ends its head"},
+      {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc", "never ends its body"},
+      {"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "never asks again"},
+  };
+  withServer(echo, [table](HttpEndpoint endpoint) -> Task<void> {
+    for (const auto& [bytes, why] : table) {
+      auto socket = co_await connectTcp(endpoint.host, endpoint.port, soon());
+      const auto stream = makeSocketStream(std::move(*socket), {});
+      (void)co_await stream->write(bytes);
+      const auto begin = std::chrono::steady_clock::now();
+      std::array<char, 4096> part;
+      while ((co_await stream->readSome(part)).value_or(0) > 0) {
+      }
+      EXPECT_LT(std::chrono::steady_clock::now() - begin, Millis(5000)) << why;
+    }
+  }, {.address = "127.0.0.1", .port = 0, .tls = {}, .maxConnections = 9, .times = {Millis(40), Millis(40), Millis(40)}});
 }
 
 TEST_F(HttpTest, ATakenPortIsUnavailableWithAFix) {
