@@ -224,9 +224,9 @@ void ExecSession::onExit(ExitStatus status) {
 }
 
 void ExecSession::finishIfDrained() {
-  if (phase_ != Phase::kDraining || timer_ != 0 || !outgoing_.empty()) return;
+  if (phase_ != Phase::kDraining || !outgoing_.empty()) return;
   if (!outputs_[0].pipe.isOpen() && !outputs_[1].pipe.isOpen()) return sendExit(exit_.code, exit_.signal, {});
-  if (outputs_[0].owed + outputs_[1].owed > 0) return;
+  if (timer_ != 0 || outputs_[0].owed + outputs_[1].owed > 0) return;
   const auto now = std::chrono::steady_clock::now();
   if (drainEnd_ == std::chrono::steady_clock::time_point{}) drainEnd_ = now + kDrainLimit;
   if (now >= drainEnd_) return sendExit(exit_.code, exit_.signal, {});

@@ -1,0 +1,412 @@
+// The channel against the real guest, run as an ordinary child process: what differs from a sandbox is only that it is
+// not process 1 and sees this machine's files.
+#include <gtest/gtest.h>
+
+#include <poll.h>
+#include <sys/syscall.h>
+
+#include "agent/guest_channel/guest_test_process.h"
+
+namespace gs {
+namespace {
+
+using Phase = WorkloadState::Phase;
+
+// What an exec gave until its end.
+struct Outcome {
+  std::string out;
+  std::string err;
+  ProcessExit exit;
+};
+
+Deadline soon() { return Deadline::after(Millis(20'000)); }
+ProcessSpec shell(std::string script) { return {{"/bin/sh", "-c", std::move(script)}, {}, "", ""}; }
+
+Task<Result<Outcome>> collect(std::unique_ptr<GuestExec> exec) {
+  Outcome outcome;
+  while (true) {
+    GS_CO_TRY(auto event, co_await exec->next());
+    if (auto* out = std::get_if<ExecStdout>(&event)) {
+      outcome.out += out->data;
+    } else if (auto* err = std::get_if<ExecStderr>(&event)) {
+      outcome.err += err->data;
+    } else {
+      outcome.exit = std::get<ProcessExit>(event);
+      co_return outcome;
+    }
+  }
+}
+
+Task<Result<Outcome>> runExec(GuestChannel* channel, ProcessSpec spec, std::string input) {
+  GS_CO_TRY(auto exec, co_await channel->startExec(std::move(spec), soon()));
+  if (!input.empty()) GS_CO_CHECK(co_await exec->write(std::move(input)));
+  // A process that could not be started has no stdin to close.
+  if (exec->pid() > 0) (void)co_await exec->writeEof();
+  co_return co_await collect(std::move(exec));
+}
+
+class GuestChannelTest : public ::testing::Test {
+ protected:
+  void SetUp() override { channel_ = listen(); }
+  void TearDown() override {
+    if (channel_) run(channel_->close());
+  }
+  std::unique_ptr<GuestChannel> listen() {
+    auto channel = listenForGuest(loop_.get_executor(), {.socketPath = folder_.socketPath(), .sandboxId = "sbx_test"});
+    EXPECT_TRUE(channel) << channel.error().describe();
+    return std::move(*channel);
+  }
+  template <class T>
+  T run(Task<T> task) {
+    return runWithin(loop_, std::move(task));
+  }
+  void startGuest() {
+    guest_.emplace(folder_.socketPath());
+    channel_->setExpectedPid(guest_->pid());
+  }
+  // Most tests begin here: an idle sandbox with its gate open.
+  void openIdle() {
+    startGuest();
+    const auto opened = run(channel_->openGate({std::nullopt, {"SHARED=one"}, "sbx_test"}, soon()));
+    ASSERT_TRUE(opened) << opened.error().describe();
+  }
+  Outcome exec(ProcessSpec spec, std::string input = {}) {
+    auto outcome = run(runExec(channel_.get(), std::move(spec), std::move(input)));
+    EXPECT_TRUE(outcome) << outcome.error().describe();
+    return outcome ? std::move(*outcome) : Outcome{};
+  }
+  // A workload that says when its first part is done, and an exec that waits for that.
+  ProcessSpec readyShell(const std::string& first, const std::string& rest) {
+    return shell(fmt::format("{}; echo > {}/ready; {}", first, folder_.path(), rest));
+  }
+  void waitReady() {
+    exec(shell(fmt::format("while [ ! -e {}/ready ]; do sleep 0.01; done", folder_.path())));
+  }
+
+  asio::io_context loop_;
+  GuestFolder folder_;
+  std::optional<GuestProcess> guest_;
+  std::unique_ptr<GuestChannel> channel_;
+};
+
+TEST_F(GuestChannelTest, SeparatesOutputFromErrorsAndGivesTheExitCode) {
+  openIdle();
+  const auto outcome = exec(shell("echo out; echo err >&2; exit 7"));
+  EXPECT_EQ(outcome.out, "out\n");
+  EXPECT_EQ(outcome.err, "err\n");
+  EXPECT_EQ(outcome.exit, (ProcessExit{7, 0, ""}));
+}
+
+TEST_F(GuestChannelTest, CarriesEveryByteBothWays) {
+  openIdle();
+  std::string bytes;
+  for (int i = 0; i < 256; ++i) bytes.push_back(static_cast<char>(i));
+  EXPECT_EQ(exec({{"cat"}, {}, "", ""}, bytes).out, bytes);
+}
+
+TEST_F(GuestChannelTest, EndsAProgramThatReadsToTheEnd) {
+  openIdle();
+  EXPECT_EQ(exec({{"wc", "-c"}, {}, "", ""}).out, "0\n");
+  EXPECT_EQ(exec({{"wc", "-c"}, {}, "", ""}, std::string(200'000, 'x')).out, "200000\n");
+}
+
+TEST_F(GuestChannelTest, IgnoresInputThatNobodyReads) {
+  openIdle();
+  EXPECT_EQ(exec(shell("exec 0<&-; sleep 0.1; echo done"), std::string(500'000, 'x')).out, "done\n");
+}
+
+Task<Result<ProcessExit>> startAndSignal(GuestChannel* channel, ProcessSpec spec, int signal) {
+  GS_CO_TRY(auto exec, co_await channel->startExec(std::move(spec), soon()));
+  GS_CO_CHECK(co_await exec->signal(signal));
+  GS_CO_TRY(const auto outcome, co_await collect(std::move(exec)));
+  co_return outcome.exit;
+}
+
+TEST_F(GuestChannelTest, TellsTheSignalThatEndedAProcess) {
+  openIdle();
+  EXPECT_EQ(run(startAndSignal(channel_.get(), {{"sleep", "100"}, {}, "", ""}, SIGTERM)).value(),
+            (ProcessExit{0, SIGTERM, ""}));
+  EXPECT_EQ(exec(shell("kill -KILL $$")).exit, (ProcessExit{0, SIGKILL, ""}));
+  EXPECT_EQ(run(startAndSignal(channel_.get(), {{"sleep", "0"}, {}, "", ""}, 65)).error().code,
+            ErrorCode::kInvalidArgument);
+}
+
+TEST_F(GuestChannelTest, SignalsReachTheWholeProcessGroup) {
+  openIdle();
+  // The shell waits for its child; both must go for the output to end.
+  EXPECT_EQ(run(startAndSignal(channel_.get(), shell("sleep 100; true"), SIGKILL)).value().signal, SIGKILL);
+}
+
+struct StartFailureRow {
+  std::string_view reason;
+  ProcessSpec spec;
+  int code;
+  std::string_view sentence;
+};
+
+TEST_F(GuestChannelTest, SaysWhyAProcessCouldNotBeStarted) {
+  openIdle();
+  const StartFailureRow rows[] = {
+      {"no such program", {{"no-such-program"}, {}, "", ""}, 127,
+       "cannot run \"no-such-program\": not found in PATH \"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\""},
+      {"no such file", {{"/no/such/file"}, {}, "", ""}, 127,
+       "cannot run \"/no/such/file\": no such file, or the interpreter that it names is missing"},
+      {"not executable", {{"/etc/passwd"}, {}, "", ""}, 126, "cannot run \"/etc/passwd\": Permission denied"},
+      {"a directory", {{"/usr"}, {}, "", ""}, 126, "cannot run \"/usr\": Permission denied"},
+      {"no such user", {{"true"}, {}, "", "nobody-of-that-name"}, 126,
+       "no user \"nobody-of-that-name\" in the sandbox's /etc/passwd"},
+      {"no such directory", {{"true"}, {}, "/no/such/directory", ""}, 126,
+       "cannot enter working directory \"/no/such/directory\": No such file or directory"},
+  };
+  for (const auto& row : rows) {
+    SCOPED_TRACE(row.reason);
+    EXPECT_EQ(exec(row.spec).exit, (ProcessExit{row.code, 0, std::string(row.sentence)}));
+  }
+}
+
+TEST_F(GuestChannelTest, RunsAsTheUserThatIsAskedFor) {
+  if (::geteuid() != 0) {
+    std::puts("not root: becoming another user cannot be tried");
+    return;
+  }
+  openIdle();
+  const auto outcome = exec({{"sh", "-c", "id -u; id -g; echo $HOME $USER"}, {}, "", "daemon"});
+  EXPECT_EQ(outcome.out, "1\n1\n/usr/sbin daemon\n");
+  EXPECT_EQ(exec({{"sh", "-c", "id -u; id -g; id -G; echo $HOME"}, {}, "", "4711:4712"}).out, "4711\n4712\n4712\n/\n");
+}
+
+TEST_F(GuestChannelTest, GivesProcessesTheirEnvironmentAndDirectory) {
+  openIdle();
+  EXPECT_EQ(exec({{"sh", "-c", "echo $SHARED $OWN; pwd"}, {"OWN=two"}, "/usr", ""}).out, "one two\n/usr\n");
+  EXPECT_EQ(exec({{"sh", "-c", "echo $SHARED"}, {"SHARED=mine"}, "", ""}).out, "mine\n");
+}
+
+TEST_F(GuestChannelTest, GivesProcessesNothingOfItsOwn) {
+  openIdle();
+  // Descriptors 0..2 and the one of the listing; default signals; a session and group of its own.
+  EXPECT_EQ(exec({{"ls", "/proc/self/fd"}, {}, "", ""}).out, "0\n1\n2\n3\n");
+  const auto status = exec({{"grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"}, {}, "", ""}).out;
+  EXPECT_EQ(status, "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
+  EXPECT_EQ(exec(shell("[ $(ps -o sid= -p $$) = $$ ] && [ $(ps -o pgid= -p $$) = $$ ] && echo own")).out, "own\n");
+  EXPECT_EQ(exec({{"cat", "/proc/self/oom_score_adj"}, {}, "", ""}).out, "0\n");
+}
+
+TEST_F(GuestChannelTest, CarriesSixtyFourMebibytes) {
+  openIdle();
+  const auto start = std::chrono::steady_clock::now();
+  const auto outcome = exec({{"head", "-c", "67108864", "/dev/zero"}, {}, "", ""});
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+  EXPECT_EQ(outcome.out.size(), 64U << 20);
+  RecordProperty("mebibytesPerSecond", static_cast<int>(64 / took.count()));
+  std::printf("64 MiB out in %.0f ms\n", took.count() * 1000);
+}
+
+TEST_F(GuestChannelTest, DeliversAllOutputBeforeTheExit) {
+  openIdle();
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_EQ(exec(shell("head -c 300000 /dev/zero; head -c 1000 /dev/zero >&2")).out.size(), 300'000U);
+  }
+}
+
+TEST_F(GuestChannelTest, DoesNotWaitForABackgroundProcessThatHoldsTheOutput) {
+  openIdle();
+  const auto start = std::chrono::steady_clock::now();
+  const auto outcome = exec(shell("sleep 30 & echo started"));
+  EXPECT_EQ(outcome.out, "started\n");
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(5));
+  // One that writes for ever does not either.
+  const auto chatty = exec(shell("(while true; do echo x; sleep 0.05; done) & exit 3"));
+  EXPECT_EQ(chatty.exit.code, 3);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
+}
+
+Task<Result<int>> runMany(GuestChannel* channel, TaskGroup* group, int count) {
+  struct Tally {
+    int good = 0;
+    static Task<void> one(GuestChannel* c, int i, std::shared_ptr<Tally> tally) {
+      const auto outcome = co_await runExec(c, shell(fmt::format("cat; exit {}", i % 200)), fmt::format("input {}", i));
+      if (outcome && outcome->out == fmt::format("input {}", i) && outcome->exit.code == i % 200) ++tally->good;
+    }
+  };
+  const auto tally = std::make_shared<Tally>();
+  for (int i = 0; i < count; ++i) group->spawn("exec", Tally::one(channel, i, tally));
+  co_await group->join();
+  co_return tally->good;
+}
+
+TEST_F(GuestChannelTest, RunsAHundredExecsAtOnce) {
+  openIdle();
+  TaskGroup group(loop_.get_executor());
+  EXPECT_EQ(run(runMany(channel_.get(), &group, 100)).value(), 100);
+}
+
+TEST_F(GuestChannelTest, RunsNothingBeforeTheGateIsOpen) {
+  startGuest();
+  const auto refused = run(channel_->startExec({{"true"}, {}, "", ""}, soon()));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kFailedPrecondition);
+  EXPECT_NE(refused.error().message.find("the gate is closed"), std::string::npos);
+  EXPECT_FALSE(channel_->state().gateOpen);
+}
+
+TEST_F(GuestChannelTest, StartsTheWorkloadOnceAndTellsItsEnd) {
+  startGuest();
+  const auto opened = run(channel_->openGate({shell("sleep 0.2; exit 5"), {}, ""}, soon()));
+  ASSERT_TRUE(opened);
+  EXPECT_EQ(opened->phase, Phase::kRunning);
+  const auto again = run(channel_->openGate({shell("exit 9"), {}, ""}, soon()));
+  EXPECT_EQ(again.value(), *opened);
+  EXPECT_EQ(run(channel_->waitWorkloadExit(soon())).value(), (ProcessExit{5, 0, ""}));
+  EXPECT_EQ(channel_->state().workload.phase, Phase::kExited);
+}
+
+TEST_F(GuestChannelTest, TellsWhyTheWorkloadCouldNotBeStarted) {
+  startGuest();
+  const auto opened = run(channel_->openGate({ProcessSpec{{"no-such-program"}, {}, "", ""}, {}, ""}, soon()));
+  ASSERT_TRUE(opened);
+  EXPECT_EQ(opened->phase, Phase::kExited);
+  EXPECT_EQ(opened->exit.code, kExitNotFound);
+  EXPECT_NE(opened->exit.startError.find("not found in PATH"), std::string::npos);
+  EXPECT_EQ(exec(shell("echo still here")).out, "still here\n");
+}
+
+TEST_F(GuestChannelTest, AnIdleSandboxHasNoWorkloadToWaitFor) {
+  openIdle();
+  EXPECT_EQ(run(channel_->waitWorkloadExit(soon())).error().code, ErrorCode::kFailedPrecondition);
+}
+
+TEST_F(GuestChannelTest, StopsTheWorkloadByForceWhenItDoesNotHear) {
+  startGuest();
+  ASSERT_TRUE(run(channel_->openGate({readyShell("trap '' TERM", "while true; do sleep 1; done"), {}, ""}, soon())));
+  waitReady();
+  ASSERT_TRUE(run(channel_->stopWorkload(Millis(60'000))));
+  ASSERT_TRUE(run(channel_->stopWorkload(Millis(50))));  // the shorter grace counts
+  EXPECT_EQ(run(channel_->waitWorkloadExit(soon())).value(), (ProcessExit{0, SIGKILL, ""}));
+}
+
+TEST_F(GuestChannelTest, TheGuestStopsTheWorkloadAndLeavesOnSigterm) {
+  startGuest();
+  ASSERT_TRUE(run(channel_->openGate({readyShell("trap 'exit 4' TERM", "while true; do sleep 0.02; done"), {}, ""}, soon())));
+  waitReady();
+  ::kill(guest_->pid(), SIGTERM);
+  EXPECT_EQ(run(channel_->waitWorkloadExit(soon())).value(), (ProcessExit{4, 0, ""}));
+  EXPECT_EQ(guest_->wait(), 4);
+}
+
+TEST_F(GuestChannelTest, AReconnectAfterARestartFindsTheSameWorkload) {
+  startGuest();
+  const auto before = run(channel_->openGate({shell("sleep 100"), {}, ""}, soon())).value();
+  run(channel_->close());
+  channel_ = listen();
+  channel_->setExpectedPid(guest_->pid());
+  ASSERT_TRUE(run(channel_->waitConnected(soon())));
+  EXPECT_TRUE(channel_->state().gateOpen);
+  EXPECT_EQ(channel_->state().workload, before);
+  EXPECT_EQ(exec(shell("echo alive")).out, "alive\n");
+}
+
+TEST_F(GuestChannelTest, AnEndDuringARestartIsToldAfterIt) {
+  startGuest();
+  ASSERT_TRUE(run(channel_->openGate({shell("sleep 0.1; exit 6"), {}, ""}, soon())));
+  run(channel_->close());
+  channel_ = listen();
+  channel_->setExpectedPid(guest_->pid());
+  EXPECT_EQ(run(channel_->waitWorkloadExit(soon())).value(), (ProcessExit{6, 0, ""}));
+}
+
+// Waits for the kernel's word that a process is gone; not through the loop, which has nothing to do with it.
+bool goneWithin(int pid, Millis limit) {
+  const int fd = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
+  if (fd < 0) return true;
+  pollfd waited{.fd = fd, .events = POLLIN, .revents = 0};
+  const bool gone = ::poll(&waited, 1, static_cast<int>(limit.count())) == 1;
+  ::close(fd);
+  return gone;
+}
+
+Task<Result<int>> startThenDrop(GuestChannel* channel, ProcessSpec spec) {
+  GS_CO_TRY(auto exec, co_await channel->startExec(std::move(spec), soon()));
+  // Until it says that it has come up.
+  GS_CO_TRY([[maybe_unused]] const auto ready, co_await exec->next());
+  co_return exec->pid();
+}
+
+TEST_F(GuestChannelTest, AProcessWhoseConnectionIsDroppedHangsUp) {
+  openIdle();
+  const auto polite = run(startThenDrop(channel_.get(), shell("echo up; sleep 100")));
+  ASSERT_TRUE(polite) << polite.error().describe();
+  EXPECT_TRUE(goneWithin(*polite, Millis(1500)));
+  const auto deaf = run(startThenDrop(channel_.get(), shell("trap '' HUP; echo up; while true; do sleep 1; done")));
+  ASSERT_TRUE(deaf);
+  EXPECT_FALSE(goneWithin(*deaf, Millis(1000))) << "it has two seconds";
+  EXPECT_TRUE(goneWithin(*deaf, Millis(20'000)));
+}
+
+Task<Result<bool>> stallThenDrop(GuestChannel* channel) {
+  // Both ways stuck: it reads nothing and writes without end.
+  GS_CO_TRY(auto exec, co_await channel->startExec({{"yes"}, {}, "", ""}, soon()));
+  const int pid = exec->pid();
+  (void)co_await withDeadline(Deadline::after(Millis(300)), "stdin", exec->write(std::string(8 << 20, 'x')));
+  GS_CO_TRY(const auto other, co_await runExec(channel, shell("echo through"), ""));
+  if (other.out != "through\n") co_return false;
+  exec.reset();
+  co_return goneWithin(pid, Millis(20'000));
+}
+
+TEST_F(GuestChannelTest, AStuckExecHoldsUpNothingElseAndCanBeDropped) {
+  openIdle();
+  const auto memoryBefore = guest_->residentKib();
+  EXPECT_TRUE(run(stallThenDrop(channel_.get())).value());
+  EXPECT_LT(guest_->residentKib(), memoryBefore + 1024);
+}
+
+TEST_F(GuestChannelTest, ReapsOrphans) {
+  openIdle();
+  EXPECT_EQ(exec(shell("for i in 1 2 3 4 5; do (sleep 0.05 &) ; done; echo ok")).out, "ok\n");
+  EXPECT_EQ(exec(shell("sleep 0.3; ps -o stat= --ppid $PPID | grep -c Z || true")).out, "0\n");
+}
+
+TEST_F(GuestChannelTest, HoldsTheGuestUntilItsPidIsKnownAndDropsOthers) {
+  guest_.emplace(folder_.socketPath());
+  EXPECT_EQ(run(channel_->waitConnected(Deadline::after(Millis(200)))).error().code, ErrorCode::kDeadlineExceeded);
+  channel_->setExpectedPid(guest_->pid() + 1);
+  EXPECT_EQ(run(channel_->waitConnected(Deadline::after(Millis(200)))).error().code, ErrorCode::kDeadlineExceeded);
+  channel_->setExpectedPid(guest_->pid());
+  EXPECT_TRUE(run(channel_->waitConnected(soon())));
+}
+
+TEST_F(GuestChannelTest, EndsWaitingCallsWhenTheGuestDies) {
+  openIdle();
+  auto exec = run(channel_->startExec({{"sleep", "100"}, {}, "", ""}, soon()));
+  ASSERT_TRUE(exec);
+  guest_->kill();
+  EXPECT_EQ(run((*exec)->next()).error().code, ErrorCode::kUnavailable);
+  const auto seen = run(channel_->waitChange(channel_->state().revision, Deadline::after(Millis(100))));
+  EXPECT_FALSE(seen.connected);
+  EXPECT_EQ(run(channel_->ping(soon())).error().code, ErrorCode::kUnavailable);
+  ::kill(-(*exec)->pid(), SIGKILL);
+}
+
+Task<std::vector<double>> measure(GuestChannel* channel, int count) {
+  std::vector<double> micros;
+  for (int i = 0; i < count; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    auto exec = co_await channel->startExec({{"/bin/true"}, {}, "", ""}, soon());
+    if (!exec || !co_await collect(std::move(*exec))) co_return micros;
+    micros.push_back(std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count());
+  }
+  std::ranges::sort(micros);
+  co_return micros;
+}
+
+TEST_F(GuestChannelTest, ExecTakesMillisecondsAtMost) {
+  openIdle();
+  const auto micros = run(measure(channel_.get(), 300));
+  ASSERT_EQ(micros.size(), 300U);
+  std::printf("exec of /bin/true: p50 %.0f us, p95 %.0f us; ping %lld us; guest RSS %ld KiB\n", micros[150], micros[285],
+              static_cast<long long>(run(channel_->ping(soon())).value().count()), guest_->residentKib());
+  EXPECT_LT(micros[150], 50'000) << "an order of magnitude above what it takes on a busy machine";
+}
+
+}  // namespace
+}  // namespace gs
