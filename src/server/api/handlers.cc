@@ -1,0 +1,43 @@
+#include "server/api/handlers.h"
+
+namespace gs {
+
+const std::vector<std::pair<std::string_view, ApiHandler>>& apiHandlers() {
+  using namespace handlers;
+  static const std::vector<std::pair<std::string_view, ApiHandler>> kHandlers{
+      {"getHealth", getHealth},
+      {"getVersion", getVersion},
+      {"whoami", whoami},
+      {"getOpenApi", getOpenApi},
+      {"listClusters", listClusters},
+      {"createCluster", createCluster},
+      {"getCluster", getCluster},
+      {"updateCluster", updateCluster},
+      {"deleteCluster", deleteCluster},
+      {"listHosts", listHosts},
+      {"getHost", getHost},
+      {"updateHost", updateHost},
+      {"deleteHost", deleteHost},
+      {"listTokens", listTokens},
+      {"createToken", createToken},
+      {"getToken", getToken},
+      {"revokeToken", revokeToken},
+      {"listApiKeys", listApiKeys},
+      {"createApiKey", createApiKey},
+      {"revokeApiKey", revokeApiKey},
+      {"listBlueprints", listBlueprints},
+      {"createBlueprint", createBlueprint},
+      {"getBlueprint", getBlueprint},
+      {"deleteBlueprint", deleteBlueprint},
+      {"listSandboxes", listSandboxes},
+      {"createSandbox", createSandbox},
+      {"getSandbox", getSandbox},
+      {"startSandbox", startSandbox},
+      {"stopSandbox", stopSandbox},
+      {"deleteSandbox", deleteSandbox},
+      {"openSession", openSession},
+  };
+  return kHandlers;
+}
+
+}  // namespace gs

@@ -1,0 +1,64 @@
+// One function for each operation of the contract, named like it. One source a collection.
+//
+// A handler may rely on what api.h lists: the actor has the role, parameters and body fit the contract. It answers with a
+// response or an Error; headers that every answer has are added by the pipeline.
+#pragma once
+
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "server/api/api.h"
+
+namespace gs {
+
+using ApiHandler = Task<Result<HttpResponse>> (*)(Api&, ApiCall&);
+
+// By operationId.
+[[nodiscard]] const std::vector<std::pair<std::string_view, ApiHandler>>& apiHandlers();
+
+#define GS_HANDLER(name) Task<Result<HttpResponse>> name(Api& api, ApiCall& call)
+namespace handlers {
+// system_api.cc
+GS_HANDLER(getHealth);
+GS_HANDLER(getVersion);
+GS_HANDLER(whoami);
+GS_HANDLER(getOpenApi);
+// cluster_api.cc
+GS_HANDLER(listClusters);
+GS_HANDLER(createCluster);
+GS_HANDLER(getCluster);
+GS_HANDLER(updateCluster);
+GS_HANDLER(deleteCluster);
+// host_api.cc
+GS_HANDLER(listHosts);
+GS_HANDLER(getHost);
+GS_HANDLER(updateHost);
+GS_HANDLER(deleteHost);
+// token_api.cc
+GS_HANDLER(listTokens);
+GS_HANDLER(createToken);
+GS_HANDLER(getToken);
+GS_HANDLER(revokeToken);
+// api_key_api.cc
+GS_HANDLER(listApiKeys);
+GS_HANDLER(createApiKey);
+GS_HANDLER(revokeApiKey);
+// blueprint_api.cc
+GS_HANDLER(listBlueprints);
+GS_HANDLER(createBlueprint);
+GS_HANDLER(getBlueprint);
+GS_HANDLER(deleteBlueprint);
+// sandbox_api.cc
+GS_HANDLER(listSandboxes);
+GS_HANDLER(createSandbox);
+GS_HANDLER(getSandbox);
+GS_HANDLER(startSandbox);
+GS_HANDLER(stopSandbox);
+GS_HANDLER(deleteSandbox);
+// session_api.cc
+GS_HANDLER(openSession);
+}  // namespace handlers
+#undef GS_HANDLER
+
+}  // namespace gs
