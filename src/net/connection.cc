@@ -42,7 +42,9 @@ Task<Result<std::size_t>> Connection::readSome(std::span<char> out) {
   co_return fail(explain(error));
 }
 
-Task<Status> Connection::write(std::string_view data) { return writePieces({data, {}, {}, {}}); }
+Task<Status> Connection::write(std::string_view data) {
+  return writePieces({data, {}, {}, {}});
+}
 
 Task<Status> Connection::writePieces(std::array<std::string_view, 4> pieces) {
   while (true) {

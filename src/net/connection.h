@@ -9,8 +9,8 @@
 #include <span>
 #include <utility>
 
-#include <boost/asio/async_result.hpp>
 #include <boost/asio/associated_cancellation_slot.hpp>
+#include <boost/asio/async_result.hpp>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/generic/stream_protocol.hpp>
@@ -54,7 +54,9 @@ class IoHandler {
     [[nodiscard]] virtual asio::cancellation_slot slot() const noexcept = 0;
     // One of these is made per read and write, so the memory comes from Asio's per-thread cache.
     static std::size_t units(std::size_t n) { return (n + sizeof(std::max_align_t) - 1) / sizeof(std::max_align_t); }
-    static void* operator new(std::size_t n) { return asio::recycling_allocator<std::max_align_t>().allocate(units(n)); }
+    static void* operator new(std::size_t n) {
+      return asio::recycling_allocator<std::max_align_t>().allocate(units(n));
+    }
     static void operator delete(void* p, std::size_t n) {
       asio::recycling_allocator<std::max_align_t>().deallocate(static_cast<std::max_align_t*>(p), units(n));
     }
@@ -83,7 +85,8 @@ class Connection : public ByteStream {
   [[nodiscard]] virtual const PeerInfo& peer() const = 0;
   // The Error for what a handler was given.
   [[nodiscard]] virtual Error explain(const IoError& error) const;
-  // True when a read would not wait: data, end of stream or an error. Never blocks. Used to tell a dead idle connection.
+  // True when a read would not wait: data, end of stream or an error. Never blocks. Used to tell a dead idle
+  // connection.
   [[nodiscard]] bool readable() const;
 
   [[nodiscard]] Task<Result<std::size_t>> readSome(std::span<char> out) final;
@@ -94,7 +97,9 @@ class Connection : public ByteStream {
   template <class Token>
   auto asyncRead(asio::mutable_buffer into, Token&& token) {
     return asio::async_initiate<Token, void(IoError, std::size_t)>(
-        [](auto handler, Connection* self, asio::mutable_buffer b) { self->startRead(b, IoHandler(std::move(handler))); },
+        [](auto handler, Connection* self, asio::mutable_buffer b) {
+          self->startRead(b, IoHandler(std::move(handler)));
+        },
         token, this, into);
   }
   template <class Token>

@@ -147,7 +147,8 @@ class PooledHttpClient final : public HttpClient {
   PooledHttpClient(HttpEndpoint endpoint, std::size_t maxIdle)
       : endpoint_(std::move(endpoint)), pool_(std::make_shared<IdlePool>(maxIdle)) {}
 
-  Task<Result<HttpClientResponse>> send(HttpClientRequest request, Deadline deadline, std::size_t maxBodyBytes) override {
+  Task<Result<HttpClientResponse>> send(HttpClientRequest request, Deadline deadline,
+                                        std::size_t maxBodyBytes) override {
     GS_CO_TRY(auto exchange, co_await begin(std::move(request), deadline));
     HttpClientResponse out;
     out.status = exchange.head.status;
@@ -159,8 +160,8 @@ class PooledHttpClient final : public HttpClient {
       if (!piece) co_return fail(std::move(piece.error()).context("reading the answer of " + endpoint_.describe()));
       if (piece->empty()) break;
       if (out.body.size() + piece->size() > maxBodyBytes) {
-        co_return fail(ErrorCode::kResourceExhausted, fmt::format("the answer of {} is larger than {} bytes",
-                                                                 endpoint_.describe(), maxBodyBytes));
+        co_return fail(ErrorCode::kResourceExhausted,
+                       fmt::format("the answer of {} is larger than {} bytes", endpoint_.describe(), maxBodyBytes));
       }
       out.body = out.body.empty() ? std::move(*piece) : std::move(out.body) + *piece;
     }
@@ -220,13 +221,13 @@ class PooledHttpClient final : public HttpClient {
       c.watchdog.arm(deadline);
       std::optional<InterruptibleSource> source;
       if (request.stream) source.emplace(*request.stream, *c.stream);
-      const auto sent = co_await writeMessage(*c.stream, c.watchdog, Millis::max(), head, request.body,
-                                              source ? &*source : nullptr);
+      const auto sent =
+          co_await writeMessage(*c.stream, c.watchdog, Millis::max(), head, request.body, source ? &*source : nullptr);
       if (source && source->failed()) co_return fail(Error(sent.error()).context("making the request's body"));
       // A peer that refuses answers and closes while the body is under way: its answer says more than the broken pipe.
       bool answered = false;
-      auto answer = co_await readAnswer(c, request.method == "HEAD" ? HttpParser::Body::kNever : HttpParser::Body::kAsFramed,
-                                        &answered);
+      auto answer = co_await readAnswer(
+          c, request.method == "HEAD" ? HttpParser::Body::kNever : HttpParser::Body::kAsFramed, &answered);
       if (answer) {
         const bool reusable = sent.has_value() && answer->keepAlive;
         co_return Exchange{std::move(connection), std::move(*answer), reusable};
@@ -236,7 +237,8 @@ class PooledHttpClient final : public HttpClient {
       if (c.reused && !answered && harmless) continue;
       // A refused client certificate shows on the reading side; the writing side only sees a broken pipe.
       const bool readerKnows = sent.has_value() || answer.error().code == ErrorCode::kUnauthenticated;
-      co_return fail((readerKnows ? std::move(answer.error()) : Error(sent.error())).context("talking to " + endpoint_.describe()));
+      co_return fail((readerKnows ? std::move(answer.error()) : Error(sent.error()))
+                         .context("talking to " + endpoint_.describe()));
     }
   }
 

@@ -18,29 +18,52 @@ constexpr std::size_t kMaxUnread = 64 * 1024;
 
 std::string_view reasonPhrase(int status) {
   switch (status) {
-    case 200: return "OK";
-    case 201: return "Created";
-    case 202: return "Accepted";
-    case 204: return "No Content";
-    case 206: return "Partial Content";
-    case 304: return "Not Modified";
-    case 400: return "Bad Request";
-    case 401: return "Unauthorized";
-    case 403: return "Forbidden";
-    case 404: return "Not Found";
-    case 405: return "Method Not Allowed";
-    case 409: return "Conflict";
-    case 412: return "Precondition Failed";
-    case 413: return "Content Too Large";
-    case 415: return "Unsupported Media Type";
-    case 426: return "Upgrade Required";
-    case 428: return "Precondition Required";
-    case 429: return "Too Many Requests";
-    case 431: return "Request Header Fields Too Large";
-    case 500: return "Internal Server Error";
-    case 501: return "Not Implemented";
-    case 503: return "Service Unavailable";
-    default: return "Status";
+    case 200:
+      return "OK";
+    case 201:
+      return "Created";
+    case 202:
+      return "Accepted";
+    case 204:
+      return "No Content";
+    case 206:
+      return "Partial Content";
+    case 304:
+      return "Not Modified";
+    case 400:
+      return "Bad Request";
+    case 401:
+      return "Unauthorized";
+    case 403:
+      return "Forbidden";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 409:
+      return "Conflict";
+    case 412:
+      return "Precondition Failed";
+    case 413:
+      return "Content Too Large";
+    case 415:
+      return "Unsupported Media Type";
+    case 426:
+      return "Upgrade Required";
+    case 428:
+      return "Precondition Required";
+    case 429:
+      return "Too Many Requests";
+    case 431:
+      return "Request Header Fields Too Large";
+    case 500:
+      return "Internal Server Error";
+    case 501:
+      return "Not Implemented";
+    case 503:
+      return "Service Unavailable";
+    default:
+      return "Status";
   }
 }
 
@@ -75,9 +98,9 @@ std::string httpDate() {
 
 bool headerHas(const HttpHeaders& headers, std::string_view name, std::string_view value) {
   const auto found = headers.find(name);
-  return found && found->size() == value.size() && std::ranges::equal(*found, value, [](unsigned char a, unsigned char b) {
-    return std::tolower(a) == std::tolower(b);
-  });
+  return found && found->size() == value.size() &&
+         std::ranges::equal(*found, value,
+                            [](unsigned char a, unsigned char b) { return std::tolower(a) == std::tolower(b); });
 }
 
 class ServerBody final : public BodyReader {
@@ -168,7 +191,8 @@ class ServedConnection {
       co_await refuse(request.error());
       co_return Next::kClose;
     }
-    ServerBody body(*stream_, reader_, *watchdog_, times_.stall, head.http11 && headerHas(request->headers, "Expect", "100-continue"));
+    ServerBody body(*stream_, reader_, *watchdog_, times_.stall,
+                    head.http11 && headerHas(request->headers, "Expect", "100-continue"));
     auto response = co_await callHandler(*request, body);
     if (response.upgrade && request->webSocketUpgrade) {
       watchdog_.reset();  // it must not outlive the stream
@@ -180,7 +204,8 @@ class ServedConnection {
       response.headers.set("Upgrade", "websocket");
     }
     const auto unread = reader_.remaining();
-    const bool tooMuch = body.broken() || (unread && *unread > kMaxUnread) || (body.awaitsContinue() && !reader_.bodyDone());
+    const bool tooMuch =
+        body.broken() || (unread && *unread > kMaxUnread) || (body.awaitsContinue() && !reader_.bodyDone());
     auto next = head.keepAlive && !tooMuch ? Next::kRequest : Next::kClose;
     const auto sent = co_await sendResponse(response, request->method, next);
     if (!sent) {
@@ -205,10 +230,12 @@ class ServedConnection {
   }
 
   Task<Status> sendResponse(HttpResponse& response, std::string_view method, Next next) {
-    auto head = fmt::format("HTTP/1.1 {} {}\r\nDate: {}\r\n", response.status, reasonPhrase(response.status), httpDate());
+    auto head =
+        fmt::format("HTTP/1.1 {} {}\r\nDate: {}\r\n", response.status, reasonPhrase(response.status), httpDate());
     GS_CO_CHECK(appendHeaders(head, response.headers));
     const bool never = response.status == 204 || response.status == 304 || response.status < 200;
-    const auto size = response.stream ? response.stream->sizeBytes() : std::optional<std::uint64_t>(response.body.size());
+    const auto size =
+        response.stream ? response.stream->sizeBytes() : std::optional<std::uint64_t>(response.body.size());
     if (!never) head += size ? fmt::format("Content-Length: {}\r\n", *size) : "Transfer-Encoding: chunked\r\n";
     if (next == Next::kClose) head += "Connection: close\r\n";
     head += "\r\n";
@@ -264,8 +291,8 @@ Task<void> runWebSocket(PendingWebSocket pending) {
   settings.subprotocol = std::move(pending.upgrade.subprotocol);
   settings.maxMessageBytes = pending.upgrade.maxMessageBytes;
   settings.keepAlive = pending.upgrade.keepAlive;
-  auto socket = co_await acceptWebSocket(std::move(pending.stream), std::move(pending.request), std::move(pending.buffered),
-                                         std::move(settings));
+  auto socket = co_await acceptWebSocket(std::move(pending.stream), std::move(pending.request),
+                                         std::move(pending.buffered), std::move(settings));
   if (!socket) {
     logDebug("websocket_handshake_failed", {{"error", socket.error().describe()}});
     co_return;

@@ -18,8 +18,8 @@ struct PendingWebSocket {
 };
 
 // Returns when the HTTP side is over; cancellation drops the connection. What it points at must outlive the call.
-[[nodiscard]] Task<std::optional<PendingWebSocket>> serveHttp(std::unique_ptr<Connection> stream, const HttpHandler* handler,
-                                                              HttpServerTimes times);
+[[nodiscard]] Task<std::optional<PendingWebSocket>> serveHttp(std::unique_ptr<Connection> stream,
+                                                              const HttpHandler* handler, HttpServerTimes times);
 
 // Completes the handshake, lives as long as the handler's function, and drops the connection.
 [[nodiscard]] Task<void> runWebSocket(PendingWebSocket pending);

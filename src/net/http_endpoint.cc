@@ -32,7 +32,8 @@ Result<HttpEndpoint> HttpEndpoint::parse(std::string_view url) {
     return badUrl(url, "no known scheme");
   }
   if (rest.ends_with('/')) rest.remove_suffix(1);
-  if (rest.find_first_of("/?#@ ") != std::string_view::npos) return badUrl(url, "only scheme, host and port may be given");
+  if (rest.find_first_of("/?#@ ") != std::string_view::npos)
+    return badUrl(url, "only scheme, host and port may be given");
   auto hostEnd = rest.find(':');
   if (rest.starts_with('[')) {
     const auto bracket = rest.find(']');

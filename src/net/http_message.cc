@@ -6,9 +6,8 @@ namespace gs {
 namespace {
 
 bool equalNames(std::string_view a, std::string_view b) {
-  return a.size() == b.size() && std::ranges::equal(a, b, [](unsigned char x, unsigned char y) {
-    return std::tolower(x) == std::tolower(y);
-  });
+  return a.size() == b.size() &&
+         std::ranges::equal(a, b, [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
 }
 
 }  // namespace
@@ -18,7 +17,9 @@ void HttpHeaders::set(std::string_view name, std::string value) {
   add(name, std::move(value));
 }
 
-void HttpHeaders::add(std::string_view name, std::string value) { items_.emplace_back(name, std::move(value)); }
+void HttpHeaders::add(std::string_view name, std::string value) {
+  items_.emplace_back(name, std::move(value));
+}
 
 std::optional<std::string_view> HttpHeaders::find(std::string_view name) const {
   for (const auto& [key, value] : items_) {

@@ -30,9 +30,9 @@ class HttpHeaders {
 
 struct HttpRequest {
   std::string method;
-  std::string target;                                        // as sent
-  std::string path;                                          // percent-decoded; "/" first; no "..", no NUL
-  std::vector<std::pair<std::string, std::string>> query;    // decoded, in order
+  std::string target;                                      // as sent
+  std::string path;                                        // percent-decoded; "/" first; no "..", no NUL
+  std::vector<std::pair<std::string, std::string>> query;  // decoded, in order
   HttpHeaders headers;
   PeerInfo peer;
   bool webSocketUpgrade = false;

@@ -54,7 +54,8 @@ Task<void> serve(std::shared_ptr<ServerState> state, Socket socket) {
   const Counted counted(state->connections);
   std::unique_ptr<Connection> stream;
   if (state->settings.tls) {
-    auto secured = co_await acceptTls(std::move(socket), state->settings.tls, Deadline::after(state->settings.times.head));
+    auto secured =
+        co_await acceptTls(std::move(socket), state->settings.tls, Deadline::after(state->settings.times.head));
     if (!secured) {
       logDebug("tls_handshake_refused", {{"error", secured.error().describe()}});
       co_return;
@@ -111,7 +112,8 @@ class AsioHttpServer final : public HttpServer {
 
 }  // namespace
 
-Result<std::unique_ptr<HttpServer>> startHttpServer(Executor executor, HttpServerSettings settings, HttpHandler handler) {
+Result<std::unique_ptr<HttpServer>> startHttpServer(Executor executor, HttpServerSettings settings,
+                                                    HttpHandler handler) {
   boost::system::error_code error;
   const auto address = asio::ip::make_address(settings.address, error);
   if (error) return fail(ErrorCode::kInvalidArgument, "not an IP address to listen on: " + settings.address);

@@ -1,8 +1,9 @@
 // An HTTP/1.1 server on one listening socket, plain or TLS, with keep-alive, streaming bodies and WebSocket upgrades.
 //
 // Loop thread only. stop() must have returned before it is destroyed. Limits: header block 32 KiB, idle keep-alive
-// connection 60 s, handshake and header 10 s, 60 s without progress in a body, at most `maxConnections` at once (further ones are answered 503 with Retry-After, or dropped before TLS). Garbage is answered
-// 400 and the connection closed. An exception out of a handler is logged and answered 500.
+// connection 60 s, handshake and header 10 s, 60 s without progress in a body, at most `maxConnections` at once
+// (further ones are answered 503 with Retry-After, or dropped before TLS). Garbage is answered 400 and the connection
+// closed. An exception out of a handler is logged and answered 500.
 #pragma once
 
 #include <functional>
@@ -28,7 +29,7 @@ struct HttpServerTimes {
 
 struct HttpServerSettings {
   std::string address = "127.0.0.1";
-  std::uint16_t port = 0;  // 0: any free port
+  std::uint16_t port = 0;                 // 0: any free port
   std::shared_ptr<TlsServerContext> tls;  // none: plain
   std::size_t maxConnections = 20'000;
   HttpServerTimes times{};

@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "async/with_deadline.h"
+#include "net/beast/http_parser.h"
 #include "net/http_target.h"
 #include "net/net_fixture.h"
 
@@ -185,9 +186,10 @@ TEST_F(HttpTest, RefusesGarbageWithAReason) {
       {"GET / HTTP/1.1\r\n" + host + "A B: c\r\n\r\n", "HTTP/1.1 400", "space in a header name"},
       {"GET / HTTP/1.1\r\n" + host + "X: " + std::string(40'000, 'x') + "\r\n\r\n", "HTTP/1.1 431", "huge header"},
       {"POST / HTTP/1.1\r\n" + host + "Content-Length: -1\r\n\r\n", "HTTP/1.1 400", "negative length"},
-      {"POST / HTTP/1.1\r\n" + host + "Content-Length: 1\r\nContent-Length: 2\r\n\r\nab", "HTTP/1.1 400", "two lengths"},
-      {"POST / HTTP/1.1\r\n" + host + "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "HTTP/1.1 400",
-       "length and chunked: smuggling"},
+      {"POST / HTTP/1.1\r\n" + host + "Content-Length: 1\r\nContent-Length: 2\r\n\r\nab", "HTTP/1.1 400",
+       "two lengths"},
+      {"POST / HTTP/1.1\r\n" + host + "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+       "HTTP/1.1 400", "length and chunked: smuggling"},
       {"POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: gzip\r\n\r\n", "HTTP/1.1 400", "unknown coding"},
       {"POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\n\r\nzz\r\n", "HTTP/1.1 413", "bad chunk header"},
       {"GET / HTTP/1.1\r\n" + host + "Connection: upgrade\r\nUpgrade: websocket\r\n\r\n", "HTTP/1.1 400",
@@ -207,7 +209,8 @@ TEST_F(HttpTest, AnswersPipelinedRequestsAnd100Continue) {
   withServer(echo, [](HttpEndpoint endpoint) -> Task<void> {
     const auto answer = co_await rawExchange(
         endpoint,
-        "POST /1 HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nonePOST /2 HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+        "POST /1 HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nonePOST /2 HTTP/1.1\r\nHost: x\r\nExpect: "
+        "100-continue\r\n"
         "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n3;ext=1\r\ntwo\r\n0\r\nTrailer: x\r\n\r\n");
     EXPECT_TRUE(answer.contains("\r\n\r\none")) << answer;
     EXPECT_TRUE(answer.contains("HTTP/1.1 100 Continue\r\n\r\n")) << answer;
@@ -216,13 +219,15 @@ TEST_F(HttpTest, AnswersPipelinedRequestsAnd100Continue) {
 }
 
 TEST_F(HttpTest, AnswersBusyAboveTheConnectionLimit) {
-  withServer(never, [](HttpEndpoint endpoint) -> Task<void> {
-    auto first = co_await connectTcp(endpoint.host, endpoint.port, soon());
-    co_await sleepFor(Millis(1));
-    const auto answer = co_await rawExchange(endpoint, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
-    EXPECT_TRUE(answer.starts_with("HTTP/1.1 503")) << answer;
-    EXPECT_TRUE(answer.contains("Retry-After")) << answer;
-  }, {.address = "127.0.0.1", .port = 0, .tls = {}, .maxConnections = 1, .times = {}});
+  withServer(never,
+             [](HttpEndpoint endpoint) -> Task<void> {
+               auto first = co_await connectTcp(endpoint.host, endpoint.port, soon());
+               co_await sleepFor(Millis(1));
+               const auto answer = co_await rawExchange(endpoint, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+               EXPECT_TRUE(answer.starts_with("HTTP/1.1 503")) << answer;
+               EXPECT_TRUE(answer.contains("Retry-After")) << answer;
+             },
+             {.address = "127.0.0.1", .port = 0, .tls = {}, .maxConnections = 1, .times = {}});
 }
 
 TEST_F(HttpTest, DropsWhoKeepsItWaiting) {
@@ -232,23 +237,30 @@ TEST_F(HttpTest, DropsWhoKeepsItWaiting) {
       {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc", "never ends its body"},
       {"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "never asks again"},
   };
-  withServer(echo, [table](HttpEndpoint endpoint) -> Task<void> {
-    for (const auto& [bytes, why] : table) {
-      auto socket = co_await connectTcp(endpoint.host, endpoint.port, soon());
-      const auto stream = makeSocketStream(std::move(*socket), {});
-      (void)co_await stream->write(bytes);
-      const auto begin = std::chrono::steady_clock::now();
-      std::array<char, 4096> part;
-      while ((co_await stream->readSome(part)).value_or(0) > 0) {
-      }
-      EXPECT_LT(std::chrono::steady_clock::now() - begin, Millis(5000)) << why;
-    }
-  }, {.address = "127.0.0.1", .port = 0, .tls = {}, .maxConnections = 9, .times = {Millis(40), Millis(40), Millis(40)}});
+  withServer(echo,
+             [table](HttpEndpoint endpoint) -> Task<void> {
+               for (const auto& [bytes, why] : table) {
+                 auto socket = co_await connectTcp(endpoint.host, endpoint.port, soon());
+                 const auto stream = makeSocketStream(std::move(*socket), {});
+                 (void)co_await stream->write(bytes);
+                 const auto begin = std::chrono::steady_clock::now();
+                 std::array<char, 4096> part;
+                 while ((co_await stream->readSome(part)).value_or(0) > 0) {
+                 }
+                 EXPECT_LT(std::chrono::steady_clock::now() - begin, Millis(5000)) << why;
+               }
+             },
+             {.address = "127.0.0.1",
+              .port = 0,
+              .tls = {},
+              .maxConnections = 9,
+              .times = {Millis(40), Millis(40), Millis(40)}});
 }
 
 TEST_F(HttpTest, ATakenPortIsUnavailableWithAFix) {
   withServer(echo, [this](HttpEndpoint endpoint) -> Task<void> {
-    const auto second = startHttpServer(loop_.get_executor(), {.address = "127.0.0.1", .port = endpoint.port, .tls = {}}, echo);
+    const auto second =
+        startHttpServer(loop_.get_executor(), {.address = "127.0.0.1", .port = endpoint.port, .tls = {}}, echo);
     EXPECT_EQ(second.error().code, ErrorCode::kUnavailable);
     EXPECT_FALSE(second.error().fix.empty());
     co_return;
@@ -301,8 +313,9 @@ TEST_F(UnixHttpTest, UnderstandsABodyThatEndsWithTheConnection) {
 }
 
 TEST_F(UnixHttpTest, BrokenAnswersAreUnavailable) {
-  for (const std::string canned : {"", "garbage\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Le", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc",
-                                   "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"}) {
+  for (const std::string canned :
+       {"", "garbage\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Le", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"}) {
     const auto answer = ask(canned);
     ASSERT_FALSE(answer.has_value()) << canned;
     EXPECT_EQ(answer.error().code, ErrorCode::kUnavailable) << canned << ": " << answer.error().describe();
@@ -314,6 +327,19 @@ TEST_F(UnixHttpTest, ReplacesAStaleSocketButNoOtherFile) {
   EXPECT_TRUE(listenUnix(loop_.get_executor(), path_).has_value());
   EXPECT_EQ(listenUnix(loop_.get_executor(), testing::TempDir()).error().code, ErrorCode::kAlreadyExists);
   EXPECT_EQ(listenUnix(loop_.get_executor(), std::string(200, 'x')).error().code, ErrorCode::kInvalidArgument);
+}
+
+// Found by http_fuzz: Beast asserted, that is, ended the process.
+TEST(HttpParser, AFirstChunkThatIsTheLastAndIsCutDoesNotEndTheProcess) {
+  const auto parser = makeHttpParser(HttpParser::Side::kRequest);
+  std::string buffered = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+  ASSERT_TRUE(parser->parseHead(buffered).value().has_value());
+  for (const char c : std::string("0\r\n\r\n")) {
+    EXPECT_FALSE(parser->chunkedDone());
+    buffered += c;
+    EXPECT_EQ(parser->decodeChunked(buffered).value(), "");
+  }
+  EXPECT_TRUE(parser->chunkedDone());
 }
 
 TEST(HttpEndpoint, ParsesWhatPeopleType) {

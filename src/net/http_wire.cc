@@ -53,7 +53,9 @@ Task<Result<HttpHead>> HttpReader::readHead(HttpParser::Body body) {
 }
 
 Task<Result<std::string>> HttpReader::nextPiece() {
-  const auto cut = [] { return fail(ErrorCode::kUnavailable, "the peer closed the connection before the end of the body"); };
+  const auto cut = [] {
+    return fail(ErrorCode::kUnavailable, "the peer closed the connection before the end of the body");
+  };
   if (framing_ == HttpHead::Framing::kNone) co_return std::string();
 
   if (framing_ == HttpHead::Framing::kChunked) {
@@ -76,7 +78,8 @@ Task<Result<std::string>> HttpReader::nextPiece() {
       piece.resize(static_cast<std::size_t>(remaining_));
     }
   } else {
-    piece = uninitialized(bounded ? static_cast<std::size_t>(std::min<std::uint64_t>(remaining_, pieceBytes_)) : pieceBytes_);
+    piece = uninitialized(bounded ? static_cast<std::size_t>(std::min<std::uint64_t>(remaining_, pieceBytes_))
+                                  : pieceBytes_);
     GS_CO_TRY(const auto got, co_await connection_.readSome(std::span(piece.data(), piece.size())));
     if (got == 0 && bounded) co_return cut();
     // The piece grows while the peer fills it, so that a trickle does not cost 256 KiB each time.

@@ -38,7 +38,9 @@ class NetFixture : public testing::Test {
     if (failure) std::rethrow_exception(failure);
   }
 
-  std::unique_ptr<HttpClient> client(const HttpEndpoint& endpoint) { return makeHttpClient(loop_.get_executor(), endpoint); }
+  std::unique_ptr<HttpClient> client(const HttpEndpoint& endpoint) {
+    return makeHttpClient(loop_.get_executor(), endpoint);
+  }
 
   // Everything that the server says to these bytes until it closes.
   static Task<std::string> rawExchange(HttpEndpoint endpoint, std::string bytes) {

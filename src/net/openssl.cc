@@ -11,9 +11,13 @@ namespace gs {
 namespace {
 
 // Without one, OpenSSL would ask for a passphrase on the terminal.
-int noPassphrase(char*, int, int, void*) { return 0; }
+int noPassphrase(char*, int, int, void*) {
+  return 0;
+}
 
-BioPtr view(std::string_view text) { return BioPtr(BIO_new_mem_buf(text.data(), static_cast<int>(text.size()))); }
+BioPtr view(std::string_view text) {
+  return BioPtr(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
+}
 
 Result<WallTime> toWallTime(const ASN1_TIME* time) {
   std::tm parts{};
@@ -49,7 +53,8 @@ std::string openSslReason() {
 Result<std::vector<X509Ptr>> readCertificates(std::string_view pem) {
   const auto bio = view(pem);
   std::vector<X509Ptr> out;
-  while (X509Ptr certificate{PEM_read_bio_X509(bio.get(), nullptr, noPassphrase, nullptr)}) out.push_back(std::move(certificate));
+  while (X509Ptr certificate{PEM_read_bio_X509(bio.get(), nullptr, noPassphrase, nullptr)})
+    out.push_back(std::move(certificate));
   // The end of the text is reported as "no start line"; anything else is a certificate that could not be read.
   const auto code = ERR_peek_last_error();
   const bool ended = ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE;
@@ -63,7 +68,8 @@ bool isP256(EVP_PKEY* key) {
   if (key == nullptr || EVP_PKEY_get_base_id(key) != EVP_PKEY_EC) return false;
   char group[32] = {};
   std::size_t size = 0;
-  return EVP_PKEY_get_group_name(key, group, sizeof group, &size) == 1 && std::string_view(group, size) == SN_X9_62_prime256v1;
+  return EVP_PKEY_get_group_name(key, group, sizeof group, &size) == 1 &&
+         std::string_view(group, size) == SN_X9_62_prime256v1;
 }
 
 Result<PkeyPtr> readPrivateKey(const SecretString& pem) {
@@ -92,7 +98,8 @@ Result<PeerInfo::Certificate> describeCertificate(X509* certificate) {
       ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), nullptr));
   if (!serial) return fail(ErrorCode::kInvalidArgument, "the certificate has a broken serial number");
   char* hex = BN_bn2hex(serial.get());
-  for (const char* c = hex; *c != '\0'; ++c) out.serialHex += static_cast<char>(std::tolower(static_cast<unsigned char>(*c)));
+  for (const char* c = hex; *c != '\0'; ++c)
+    out.serialHex += static_cast<char>(std::tolower(static_cast<unsigned char>(*c)));
   OPENSSL_free(hex);
   out.spkiSha256 = spkiSha256(certificate);
   return out;

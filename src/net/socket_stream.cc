@@ -158,7 +158,8 @@ std::string describePeer(const Socket& socket) {
   if (remote.size() > tcp.capacity()) return "unknown";
   std::memcpy(tcp.data(), remote.data(), remote.size());
   const auto address = tcp.address().to_string();
-  return tcp.address().is_v6() ? fmt::format("[{}]:{}", address, tcp.port()) : fmt::format("{}:{}", address, tcp.port());
+  return tcp.address().is_v6() ? fmt::format("[{}]:{}", address, tcp.port())
+                               : fmt::format("{}:{}", address, tcp.port());
 }
 
 Task<Result<Socket>> connectTcp(std::string host, std::uint16_t port, Deadline deadline) {
@@ -189,7 +190,7 @@ Task<Result<std::unique_ptr<ByteStream>>> connectUnix(std::string path, Deadline
 
 Result<std::unique_ptr<UnixListener>> listenUnix(Executor executor, const std::string& path) {
   GS_CHECK(checkUnixPath(path));
-  struct stat info {};
+  struct stat info{};
   if (::lstat(path.c_str(), &info) == 0) {
     if (!S_ISSOCK(info.st_mode)) return fail(ErrorCode::kAlreadyExists, path + " exists and is not a socket");
     if (::unlink(path.c_str()) != 0) return fail(errnoError(errno, "unlink " + path));

@@ -11,7 +11,8 @@ Result<SslCtxPtr> newContext() {
   SslCtxPtr ssl(SSL_CTX_new(TLS_method()));
   auto* c = ssl.get();
   // AES-128 first: the fastest with hardware support, and as strong as the P-256 keys.
-  if (!ssl || SSL_CTX_set_min_proto_version(c, TLS1_3_VERSION) != 1 || SSL_CTX_set_max_proto_version(c, TLS1_3_VERSION) != 1 ||
+  if (!ssl || SSL_CTX_set_min_proto_version(c, TLS1_3_VERSION) != 1 ||
+      SSL_CTX_set_max_proto_version(c, TLS1_3_VERSION) != 1 ||
       SSL_CTX_set_ciphersuites(c, "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384") != 1 ||
       SSL_CTX_set1_groups_list(c, "X25519:P-256") != 1) {
     return fail(ErrorCode::kInternal, "cannot make a TLS context: " + openSslReason());
@@ -31,8 +32,8 @@ Result<SslCtxPtr> newContext() {
 Status useIdentity(SSL_CTX* context, const std::string& chainPem, const SecretString& keyPem) {
   GS_TRY(const auto chain, readCertificates(chainPem));
   GS_TRY(const auto key, readPrivateKey(keyPem));
-  bool good = SSL_CTX_use_certificate(context, chain.front().get()) == 1 && SSL_CTX_use_PrivateKey(context, key.get()) == 1 &&
-              SSL_CTX_check_private_key(context) == 1;
+  bool good = SSL_CTX_use_certificate(context, chain.front().get()) == 1 &&
+              SSL_CTX_use_PrivateKey(context, key.get()) == 1 && SSL_CTX_check_private_key(context) == 1;
   for (std::size_t i = 1; i < chain.size(); ++i) good = good && SSL_CTX_add1_chain_cert(context, chain[i].get()) == 1;
   if (!good) return fail(ErrorCode::kInvalidArgument, "certificate and private key cannot be used: " + openSslReason());
   return {};
@@ -69,14 +70,16 @@ Error refusal(int error, const std::string& host) {
   switch (error) {
     case X509_V_ERR_HOSTNAME_MISMATCH:
     case X509_V_ERR_IP_ADDRESS_MISMATCH:
-      return makeError(ErrorCode::kUnauthenticated, "the server's certificate is not for " + host).withReason("tls_host_mismatch");
+      return makeError(ErrorCode::kUnauthenticated, "the server's certificate is not for " + host)
+          .withReason("tls_host_mismatch");
     case X509_V_ERR_CERT_NOT_YET_VALID:
     case X509_V_ERR_CERT_HAS_EXPIRED:
       return makeError(ErrorCode::kUnauthenticated, "the server's " + text)
           .withFix("compare the clocks of both machines; they differ by more than two hours, or the certificate is old")
           .withReason("tls_certificate_time");
     default:
-      return makeError(ErrorCode::kUnauthenticated, "the server's certificate is not trusted: " + text).withReason("tls_untrusted");
+      return makeError(ErrorCode::kUnauthenticated, "the server's certificate is not trusted: " + text)
+          .withReason("tls_untrusted");
   }
 }
 
@@ -89,16 +92,18 @@ Result<X509StorePtr> storeOfPinned(X509* leaf, STACK_OF(X509) * sent, const std:
     return store;
   }
   (void)openSslReason();
-  return fail(makeError(ErrorCode::kUnauthenticated, "the server does not have the certificate authority that the token names")
-                  .withFix("check the server's address; a token is only good for the server that made it")
-                  .withReason("tls_pin_mismatch"));
+  return fail(
+      makeError(ErrorCode::kUnauthenticated, "the server does not have the certificate authority that the token names")
+          .withFix("check the server's address; a token is only good for the server that made it")
+          .withReason("tls_pin_mismatch"));
 }
 
 bool expectHost(X509_VERIFY_PARAM* parameters, const std::string& host) {
   unsigned char address[16];
   if (::inet_pton(AF_INET, host.c_str(), address) == 1) return X509_VERIFY_PARAM_set1_ip(parameters, address, 4) == 1;
   if (::inet_pton(AF_INET6, host.c_str(), address) == 1) return X509_VERIFY_PARAM_set1_ip(parameters, address, 16) == 1;
-  X509_VERIFY_PARAM_set_hostflags(parameters, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+  X509_VERIFY_PARAM_set_hostflags(parameters,
+                                  X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
   return !host.empty() && X509_VERIFY_PARAM_set1_host(parameters, host.data(), host.size()) == 1;
 }
 
@@ -122,7 +127,8 @@ int verifyServer(X509_STORE_CTX* outer, void*) {
   }
   const X509StoreCtxPtr inner(X509_STORE_CTX_new());
   int error = X509_V_ERR_UNSPECIFIED;
-  if (X509_STORE_CTX_init(inner.get(), store, leaf, sent) == 1 && X509_STORE_CTX_set_default(inner.get(), "ssl_server") == 1 &&
+  if (X509_STORE_CTX_init(inner.get(), store, leaf, sent) == 1 &&
+      X509_STORE_CTX_set_default(inner.get(), "ssl_server") == 1 &&
       expectHost(X509_STORE_CTX_get0_param(inner.get()), expected.host)) {
     X509_STORE_CTX_set_verify_cb(inner.get(), tolerateSkew);
     error = X509_verify_cert(inner.get()) == 1 ? X509_V_OK : X509_STORE_CTX_get_error(inner.get());
@@ -162,7 +168,8 @@ Result<std::shared_ptr<TlsClientContext>> makeTlsClientContext(const TlsClientSe
     out->authorities.reset(X509_STORE_new());
     GS_CHECK(addAuthorities(out->authorities.get(), settings.caPem));
   }
-  if (!settings.certificatePem.empty()) GS_CHECK(useIdentity(out->ssl.get(), settings.certificatePem, settings.privateKeyPem));
+  if (!settings.certificatePem.empty())
+    GS_CHECK(useIdentity(out->ssl.get(), settings.certificatePem, settings.privateKeyPem));
   SSL_CTX_set_verify(out->ssl.get(), SSL_VERIFY_PEER, nullptr);
   SSL_CTX_set_cert_verify_callback(out->ssl.get(), verifyServer, nullptr);
   return out;

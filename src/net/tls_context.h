@@ -1,4 +1,5 @@
-// The two TLS contexts as this module's sources see them, and the judgement about a server's chain. Internal to src/net.
+// The two TLS contexts as this module's sources see them, and the judgement about a server's chain. Internal to
+// src/net.
 #pragma once
 
 #include <optional>

@@ -1,10 +1,10 @@
 #include "net/tls_stream.h"
 
+#include <openssl/err.h>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <openssl/err.h>
 
 #include <arpa/inet.h>
 #include <sys/socket.h>
@@ -20,7 +20,9 @@ constexpr std::size_t kRecordBytes = 16 * 1024;
 constexpr std::size_t kSmallPiece = 4 * 1024;
 constexpr std::size_t kReadBufferBytes = 32 * 1024;  // two records a system call while data flows; released when idle
 
-int fdOf(BIO* bio) { return static_cast<int>(reinterpret_cast<std::intptr_t>(BIO_get_data(bio))); }
+int fdOf(BIO* bio) {
+  return static_cast<int>(reinterpret_cast<std::intptr_t>(BIO_get_data(bio)));
+}
 
 // OpenSSL's own socket BIO calls write(2), and a broken connection would then raise SIGPIPE.
 const BIO_METHOD* socketMethod() {
@@ -63,8 +65,10 @@ bool isCertificateAlert(int alert) {
     case SSL_AD_CERTIFICATE_UNKNOWN:
     case SSL_AD_UNKNOWN_CA:
     case SSL_AD_ACCESS_DENIED:
-    case SSL_AD_CERTIFICATE_REQUIRED: return true;
-    default: return false;
+    case SSL_AD_CERTIFICATE_REQUIRED:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -76,7 +80,8 @@ Error tlsError() {
   const auto reason = openSslReason();
   if (truncated) return makeError(ErrorCode::kUnavailable, "the peer cut the connection without ending TLS");
   if (isCertificateAlert(alert)) {
-    return makeError(ErrorCode::kUnauthenticated, "the peer refused the certificate: " + reason).withReason("tls_certificate_refused");
+    return makeError(ErrorCode::kUnauthenticated, "the peer refused the certificate: " + reason)
+        .withReason("tls_certificate_refused");
   }
   return makeError(ErrorCode::kUnauthenticated, "TLS failed: " + reason).withReason("tls_handshake_failed");
 }
@@ -116,7 +121,8 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
       const auto next = need(result);
       if (next == Need::kNever) co_return fail(*failure);
       if (next == Need::kEnd) co_return fail(ErrorCode::kUnavailable, "the peer closed the connection");
-      const auto [error] = co_await socket.async_wait(next == Need::kRead ? Socket::wait_read : Socket::wait_write, kAwait);
+      const auto [error] =
+          co_await socket.async_wait(next == Need::kRead ? Socket::wait_read : Socket::wait_write, kAwait);
       if (error == asio::error::operation_aborted) co_await throwIfCancelled();
       if (error) co_return fail(ErrorCode::kUnavailable, "the connection was closed during the TLS handshake");
     }
@@ -171,14 +177,16 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
   };
 
   void wait(Need next, void (TlsState::*resume)(const IoError&), asio::cancellation_slot slot) {
-    socket.async_wait(next == Need::kRead ? Socket::wait_read : Socket::wait_write, Wait{shared_from_this(), resume, slot});
+    socket.async_wait(next == Need::kRead ? Socket::wait_read : Socket::wait_write,
+                      Wait{shared_from_this(), resume, slot});
   }
 
   // Handlers are never called from the call that began the operation.
   void complete(IoHandler& which, Where where, const IoError& error, std::size_t bytes) {
     auto handler = std::move(which);
     if (where == Where::kCompletion) return handler(error, bytes);
-    asio::post(socket.get_executor(), [handler = std::move(handler), error, bytes]() mutable { handler(error, bytes); });
+    asio::post(socket.get_executor(),
+               [handler = std::move(handler), error, bytes]() mutable { handler(error, bytes); });
   }
 
   void resumeRead(const IoError& error) {
@@ -244,7 +252,8 @@ class TlsState : public std::enable_shared_from_this<TlsState> {
     while (first < pieceCount_ && pieces_[first].size() == 0) ++first;
     if (first == pieceCount_) return {};
     const auto& piece = pieces_[first];
-    if (piece.size() >= kSmallPiece || first + 1 == pieceCount_) return {static_cast<const char*>(piece.data()), piece.size()};
+    if (piece.size() >= kSmallPiece || first + 1 == pieceCount_)
+      return {static_cast<const char*>(piece.data()), piece.size()};
     joined_.clear();
     joinedAt_ = 0;
     for (std::size_t i = first; i < pieceCount_ && joined_.size() < kRecordBytes; ++i) {
@@ -329,7 +338,8 @@ Task<void> letAlertArrive(TlsState* state, Watchdog* watchdog) {
 
 }  // namespace
 
-Task<Result<std::unique_ptr<Connection>>> acceptTls(Socket socket, std::shared_ptr<TlsServerContext> context, Deadline deadline) {
+Task<Result<std::unique_ptr<Connection>>> acceptTls(Socket socket, std::shared_ptr<TlsServerContext> context,
+                                                    Deadline deadline) {
   auto stream = std::make_unique<TlsStream>(std::move(socket), context->ssl.get());
   auto& state = stream->state();
   SSL_set_accept_state(state.ssl());
@@ -349,8 +359,8 @@ Task<Result<std::unique_ptr<Connection>>> acceptTls(Socket socket, std::shared_p
   co_return stream;
 }
 
-Task<Result<std::unique_ptr<Connection>>> connectTls(Socket socket, std::shared_ptr<TlsClientContext> context, std::string host,
-                                                     Deadline deadline) {
+Task<Result<std::unique_ptr<Connection>>> connectTls(Socket socket, std::shared_ptr<TlsClientContext> context,
+                                                     std::string host, Deadline deadline) {
   TlsExpectation expectation{context.get(), host, {}};
   auto stream = std::make_unique<TlsStream>(std::move(socket), context->ssl.get());
   auto& state = stream->state();

@@ -11,9 +11,11 @@ namespace gs {
 // Both own the socket until they return. A failed handshake is kUnauthenticated with a reason ("tls_pin_mismatch",
 // "tls_untrusted", "tls_host_mismatch", "tls_certificate_time", "tls_handshake_failed"), or kUnavailable when the
 // connection broke.
-[[nodiscard]] Task<Result<std::unique_ptr<Connection>>> acceptTls(Socket socket, std::shared_ptr<TlsServerContext> context,
+[[nodiscard]] Task<Result<std::unique_ptr<Connection>>> acceptTls(Socket socket,
+                                                                  std::shared_ptr<TlsServerContext> context,
                                                                   Deadline deadline);
-[[nodiscard]] Task<Result<std::unique_ptr<Connection>>> connectTls(Socket socket, std::shared_ptr<TlsClientContext> context,
+[[nodiscard]] Task<Result<std::unique_ptr<Connection>>> connectTls(Socket socket,
+                                                                   std::shared_ptr<TlsClientContext> context,
                                                                    std::string host, Deadline deadline);
 
 }  // namespace gs

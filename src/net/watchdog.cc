@@ -40,6 +40,8 @@ void Watchdog::arm(Deadline deadline) {
   if (state_->due < state_->waitingFor) state_->wait(state_->due);
 }
 
-bool Watchdog::expired() const { return state_->expired; }
+bool Watchdog::expired() const {
+  return state_->expired;
+}
 
 }  // namespace gs

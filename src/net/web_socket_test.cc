@@ -15,9 +15,13 @@ Task<void> echoMessages(SocketPtr socket) {
   }
 }
 
-Task<void> closeAtOnce(SocketPtr socket) { co_await socket->close(4404, "no such sandbox"); }
+Task<void> closeAtOnce(SocketPtr socket) {
+  co_await socket->close(4404, "no such sandbox");
+}
 
-Task<void> sayNothing(SocketPtr) { co_await sleepUntil(Deadline::never()); }
+Task<void> sayNothing(SocketPtr) {
+  co_await sleepUntil(Deadline::never());
+}
 
 Task<HttpResponse> webSockets(HttpRequest& request, BodyReader&) {
   HttpResponse response;
@@ -26,7 +30,8 @@ Task<HttpResponse> webSockets(HttpRequest& request, BodyReader&) {
     response.body = "who are you\n";
     co_return response;
   }
-  response.upgrade = HttpResponse::Upgrade{.subprotocol = "test.v1", .maxMessageBytes = 300 * 1024, .keepAlive = {}, .run = {}};
+  response.upgrade =
+      HttpResponse::Upgrade{.subprotocol = "test.v1", .maxMessageBytes = 300 * 1024, .keepAlive = {}, .run = {}};
   response.upgrade->run = request.path == "/close" ? closeAtOnce : request.path == "/mute" ? sayNothing : echoMessages;
   if (request.path == "/quick") response.upgrade->keepAlive = {Millis(40), Millis(80)};
   co_return response;
@@ -125,7 +130,8 @@ TEST_F(WebSocketTest, PingsKeepAQuietConnectionAndSilenceDropsIt) {
     request.keepAlive = {Millis(40), Millis(80)};
     auto socket = co_await client(endpoint)->connectWebSocket(request, soon());
     const auto quiet = co_await withDeadline(Deadline::after(Millis(400)), "read", (*socket)->read());
-    EXPECT_EQ(quiet.error().code, ErrorCode::kDeadlineExceeded) << "pings should have kept it alive: " << quiet.error().describe();
+    EXPECT_EQ(quiet.error().code, ErrorCode::kDeadlineExceeded)
+        << "pings should have kept it alive: " << quiet.error().describe();
 
     // A peer that accepts and then is silent for ever: a raw socket that completes the handshake and answers nothing.
     auto raw = co_await connectTcp(endpoint.host, endpoint.port, soon());
@@ -174,12 +180,14 @@ TEST_F(WebSocketTest, RefusesBrokenFrames) {
       const auto answer = co_await rawExchange(
           endpoint,
           "GET /echo HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n" + row.bytes);
+          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n" +
+              row.bytes);
       const auto frame = answer.substr(std::min(answer.find("\r\n\r\n") + 4, answer.size()));
       EXPECT_GE(frame.size(), 4U) << row.why;
       if (frame.size() < 4) continue;
       EXPECT_EQ(frame[0], '\x88') << row.why;
-      EXPECT_EQ(static_cast<unsigned char>(frame[2]) * 256 + static_cast<unsigned char>(frame[3]), row.expected) << row.why;
+      EXPECT_EQ(static_cast<unsigned char>(frame[2]) * 256 + static_cast<unsigned char>(frame[3]), row.expected)
+          << row.why;
     }
   });
 }
@@ -208,7 +216,8 @@ TEST_F(WebSocketTest, ASlowReaderSlowsTheWriterAndIsNotDropped) {
   std::size_t got = 0;
   const auto handler = [&got](HttpRequest&, BodyReader&) -> Task<HttpResponse> {
     HttpResponse response;
-    response.upgrade = HttpResponse::Upgrade{.subprotocol = "test.v1", .keepAlive = {Millis(40), Millis(80)}, .run = {}};
+    response.upgrade =
+        HttpResponse::Upgrade{.subprotocol = "test.v1", .keepAlive = {Millis(40), Millis(80)}, .run = {}};
     response.upgrade->run = [&got](SocketPtr socket) { return readSlowly(std::move(socket), &got); };
     co_return response;
   };

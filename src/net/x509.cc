@@ -42,7 +42,8 @@ Status checkCommonName(std::string_view name) {
 Status setCommonName(X509_NAME* name, std::string_view text) {
   GS_CHECK(checkCommonName(text));
   const auto* bytes = reinterpret_cast<const unsigned char*>(text.data());
-  if (X509_NAME_add_entry_by_NID(name, NID_commonName, MBSTRING_UTF8, bytes, static_cast<int>(text.size()), -1, 0) != 1) {
+  if (X509_NAME_add_entry_by_NID(name, NID_commonName, MBSTRING_UTF8, bytes, static_cast<int>(text.size()), -1, 0) !=
+      1) {
     return failed("setting the common name");
   }
   return {};
@@ -55,7 +56,9 @@ Result<X509Ptr> newCertificate(EVP_PKEY* key, WallTime notBefore, WallTime notAf
   bytes[0] = static_cast<char>((bytes[0] & 0x3f) | 0x40);  // positive, and always 16 bytes long
   const std::unique_ptr<BIGNUM, OpenSslDeleter<BN_free>> serial(
       BN_bin2bn(reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()), nullptr));
-  const auto seconds = [](WallTime t) { return std::chrono::floor<std::chrono::seconds>(t).time_since_epoch().count(); };
+  const auto seconds = [](WallTime t) {
+    return std::chrono::floor<std::chrono::seconds>(t).time_since_epoch().count();
+  };
   auto* c = certificate.get();
   if (!certificate || !serial || X509_set_version(c, X509_VERSION_3) != 1 ||
       BN_to_ASN1_INTEGER(serial.get(), X509_get_serialNumber(c)) == nullptr ||
@@ -79,9 +82,8 @@ Status addExtension(X509* certificate, X509* issuer, int nid, const char* value)
 }
 
 bool isDnsName(std::string_view name) {
-  return !name.empty() && name.size() <= 253 && std::ranges::all_of(name, [](unsigned char c) {
-    return std::isalnum(c) != 0 || c == '-' || c == '.';
-  });
+  return !name.empty() && name.size() <= 253 &&
+         std::ranges::all_of(name, [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '.'; });
 }
 
 Status addAltNames(X509* certificate, const std::vector<std::string>& names) {
@@ -161,7 +163,8 @@ Result<std::string> makeCsrPem(const SecretString& keyPem, std::string_view comm
   GS_TRY(const auto key, readPrivateKey(keyPem));
   const X509ReqPtr request(X509_REQ_new());
   GS_CHECK(setCommonName(X509_REQ_get_subject_name(request.get()), commonName));
-  if (X509_REQ_set_version(request.get(), X509_REQ_VERSION_1) != 1 || X509_REQ_set_pubkey(request.get(), key.get()) != 1 ||
+  if (X509_REQ_set_version(request.get(), X509_REQ_VERSION_1) != 1 ||
+      X509_REQ_set_pubkey(request.get(), key.get()) != 1 ||
       X509_REQ_sign(request.get(), key.get(), EVP_sha256()) == 0) {
     return failed("making a certificate request");
   }
@@ -186,7 +189,8 @@ Result<SignedCertificate> signCertificate(std::string_view caCertificatePem, con
   if (X509_set_issuer_name(c, X509_get_subject_name(ca)) != 1) return failed("setting the issuer");
   GS_CHECK(addExtension(c, ca, NID_basic_constraints, "critical,CA:FALSE"));
   GS_CHECK(addExtension(c, ca, NID_key_usage, "critical,digitalSignature"));
-  GS_CHECK(addExtension(c, ca, NID_ext_key_usage, order.use == CertificateUse::kTlsServer ? "serverAuth" : "clientAuth"));
+  GS_CHECK(
+      addExtension(c, ca, NID_ext_key_usage, order.use == CertificateUse::kTlsServer ? "serverAuth" : "clientAuth"));
   GS_CHECK(addExtension(c, ca, NID_subject_key_identifier, "hash"));
   GS_CHECK(addExtension(c, ca, NID_authority_key_identifier, "keyid:always"));
   GS_CHECK(addAltNames(c, order.subjectAltNames));

@@ -15,8 +15,12 @@ struct Authority {
 };
 
 CertificateOrder order(const std::string& csr) {
-  return {.csrPem = csr, .commonName = "hst_1", .use = CertificateUse::kTlsClient, .subjectAltNames = {},
-          .now = parseTime("2026-01-02T03:04:05.000Z").value(), .validity = std::chrono::hours(24)};
+  return {.csrPem = csr,
+          .commonName = "hst_1",
+          .use = CertificateUse::kTlsClient,
+          .subjectAltNames = {},
+          .now = parseTime("2026-01-02T03:04:05.000Z").value(),
+          .validity = std::chrono::hours(24)};
 }
 
 std::string textOf(BIO* bio) {

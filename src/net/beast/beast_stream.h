@@ -77,8 +77,11 @@ class BeastStream {
 // Found by Beast through argument-dependent lookup.
 template <class Handler>
 void async_teardown(boost::beast::role_type, BeastStream& stream, Handler&& handler) {
-  stream.linger(IoHandler([h = std::forward<Handler>(handler)](const IoError&, std::size_t) mutable { std::move(h)(IoError()); }));
+  stream.linger(IoHandler(
+      [h = std::forward<Handler>(handler)](const IoError&, std::size_t) mutable { std::move(h)(IoError()); }));
 }
-inline void beast_close_socket(BeastStream& stream) { stream.connection().close(); }
+inline void beast_close_socket(BeastStream& stream) {
+  stream.connection().close();
+}
 
 }  // namespace gs

@@ -42,7 +42,8 @@ struct Linger : std::enable_shared_from_this<Linger> {
     step();
   }
   void step() {
-    connection.startRead(asio::buffer(waste), IoHandler([self = shared_from_this()](const IoError& error, std::size_t bytes) {
+    connection.startRead(asio::buffer(waste),
+                         IoHandler([self = shared_from_this()](const IoError& error, std::size_t bytes) {
                            if (!error && bytes > 0) return self->step();
                            self->timer.cancel();
                            self->connection.close();
@@ -59,7 +60,9 @@ struct Linger : std::enable_shared_from_this<Linger> {
 
 }  // namespace
 
-void BeastStream::linger(IoHandler done) { std::make_shared<Linger>(*connection_, std::move(done))->begin(); }
+void BeastStream::linger(IoHandler done) {
+  std::make_shared<Linger>(*connection_, std::move(done))->begin();
+}
 
 namespace {
 
@@ -116,7 +119,8 @@ class Core : public std::enable_shared_from_this<Core> {
     closeTimer_.async_wait([weak = weak_from_this()](const IoError& error) {
       if (const auto self = weak.lock(); self && !error) self->abort();
     });
-    websocket::close_reason closeReason(static_cast<websocket::close_code>(code), local_.reason.substr(0, kMaxReasonBytes));
+    websocket::close_reason closeReason(static_cast<websocket::close_code>(code),
+                                        local_.reason.substr(0, kMaxReasonBytes));
     ws.async_close(closeReason, [self = shared_from_this()](const IoError& error) { self->finish(error); });
   }
 
@@ -163,11 +167,13 @@ class Core : public std::enable_shared_from_this<Core> {
       // A close frame without a code is 1005 for whoever received it (RFC 6455 §7.1.5).
       closed.code = reason.code == websocket::close_code::none ? 1005 : static_cast<std::uint16_t>(reason.code);
       closed.reason.assign(reason.reason.data(), reason.reason.size());
-      return unavailable(fmt::format("the peer closed the WebSocket ({} {})", closed.code, escapeForLog(closed.reason)));
+      return unavailable(
+          fmt::format("the peer closed the WebSocket ({} {})", closed.code, escapeForLog(closed.reason)));
     }
     if (error == websocket::error::message_too_big) {
       closed = {1009, "the message is over the limit"};
-      return makeError(ErrorCode::kResourceExhausted, "the peer sent a message over the limit").withReason("message_too_big");
+      return makeError(ErrorCode::kResourceExhausted, "the peer sent a message over the limit")
+          .withReason("message_too_big");
     }
     if (error == websocket::condition::protocol_violation) {
       closed = {1002, error.message()};
@@ -241,7 +247,9 @@ class BeastWebSocket final : public WebSocket {
 
   Task<Result<std::string>> read() override { return readFrom(core_); }
   Task<Status> write(std::string_view message) override { return writeTo(core_, message); }
-  Task<void> close(std::uint16_t code, std::string reason) override { return closeWith(core_, code, std::move(reason)); }
+  Task<void> close(std::uint16_t code, std::string reason) override {
+    return closeWith(core_, code, std::move(reason));
+  }
   void abort() override { core_->abort(); }
   [[nodiscard]] const WsClose& closed() const override { return core_->closed; }
   [[nodiscard]] bool isOpen() const override { return core_->usable(); }
@@ -281,17 +289,25 @@ class BeastWebSocket final : public WebSocket {
 
 ErrorCode codeOfStatus(int status) {
   switch (status) {
-    case 400: return ErrorCode::kInvalidArgument;
-    case 401: return ErrorCode::kUnauthenticated;
-    case 403: return ErrorCode::kPermissionDenied;
-    case 404: return ErrorCode::kNotFound;
+    case 400:
+      return ErrorCode::kInvalidArgument;
+    case 401:
+      return ErrorCode::kUnauthenticated;
+    case 403:
+      return ErrorCode::kPermissionDenied;
+    case 404:
+      return ErrorCode::kNotFound;
     case 409:
-    case 426: return ErrorCode::kFailedPrecondition;
-    default: return ErrorCode::kUnavailable;
+    case 426:
+      return ErrorCode::kFailedPrecondition;
+    default:
+      return ErrorCode::kUnavailable;
   }
 }
 
-boost::beast::string_view view(std::string_view text) { return {text.data(), text.size()}; }
+boost::beast::string_view view(std::string_view text) {
+  return {text.data(), text.size()};
+}
 
 }  // namespace
 
@@ -302,10 +318,11 @@ Task<Result<std::shared_ptr<WebSocket>>> acceptWebSocket(std::unique_ptr<Connect
   for (const auto& [name, value] : request.headers.all()) {
     if (http::string_to_field(view(name)) != http::field::expect) upgrade.insert(view(name), view(value));
   }
-  core->ws.set_option(websocket::stream_base::decorator([subprotocol = settings.subprotocol](websocket::response_type& r) {
-    r.set(http::field::server, "gstacks");
-    if (!subprotocol.empty()) r.set(http::field::sec_websocket_protocol, view(subprotocol));
-  }));
+  core->ws.set_option(
+      websocket::stream_base::decorator([subprotocol = settings.subprotocol](websocket::response_type& r) {
+        r.set(http::field::server, "gstacks");
+        if (!subprotocol.empty()) r.set(http::field::sec_websocket_protocol, view(subprotocol));
+      }));
   {
     Watchdog watchdog(core->ws.get_executor(), core->ws.next_layer().connection());
     watchdog.arm(Deadline::after(kAcceptTime));
@@ -321,8 +338,8 @@ Task<Result<std::shared_ptr<WebSocket>>> connectWebSocket(std::unique_ptr<Connec
                                                           std::string target, HttpHeaders headers, WsSettings settings,
                                                           Deadline deadline) {
   const auto core = std::make_shared<Core>(std::move(connection), std::string(), settings);
-  core->ws.set_option(websocket::stream_base::decorator(
-      [&headers, subprotocol = settings.subprotocol](websocket::request_type& r) {
+  core->ws.set_option(
+      websocket::stream_base::decorator([&headers, subprotocol = settings.subprotocol](websocket::request_type& r) {
         r.set(http::field::user_agent, "gstacks");
         if (!subprotocol.empty()) r.set(http::field::sec_websocket_protocol, view(subprotocol));
         for (const auto& [name, value] : headers.all()) r.set(view(name), view(value));
@@ -337,8 +354,8 @@ Task<Result<std::shared_ptr<WebSocket>>> connectWebSocket(std::unique_ptr<Connec
     if (error == asio::error::operation_aborted) co_await throwIfCancelled();
     if (error == websocket::error::upgrade_declined) {
       const auto status = static_cast<int>(response.result_int());
-      co_return fail(makeError(codeOfStatus(status), fmt::format("the server answered {}: {}", status,
-                                                                 escapeForLog(response.body(), 1024))));
+      co_return fail(makeError(codeOfStatus(status),
+                               fmt::format("the server answered {}: {}", status, escapeForLog(response.body(), 1024))));
     }
     if (error.category() == make_error_code(websocket::error::closed).category()) {
       co_return fail(ErrorCode::kUnavailable, "the WebSocket handshake failed: " + error.message());
