@@ -61,13 +61,13 @@ def show(text):
     print(text, flush=True)
 
 
-def run_script(path):
+def run_script(path, *arguments):
     """A check script says its count itself, in its last line."""
     outcome = Outcome()
     if not path.exists():
         outcome.fail(f"{path.relative_to(REPOSITORY)} is missing")
         return outcome
-    done = subprocess.run([sys.executable, str(path)], cwd=REPOSITORY, capture_output=True, text=True, timeout=UNIT_TIMEOUT)
+    done = subprocess.run([sys.executable, str(path), *arguments], cwd=REPOSITORY, capture_output=True, text=True, timeout=UNIT_TIMEOUT)
     lines = done.stdout.strip().splitlines()
     count = SCRIPT_COUNT.match(lines[-1]) if lines else None
     if count:
@@ -255,6 +255,12 @@ def run_fuzz():
     return outcome
 
 
+def run_docs():
+    outcome = run_script(TESTS / "docs" / "check.py")
+    outcome.add(run_pytest("docs"))
+    return outcome
+
+
 TIERS = {
     "layers": ("who may include whom", lambda: run_script(TESTS / "layers" / "check.py")),
     "contracts": ("the OpenAPI file is sound", lambda: run_script(REPOSITORY / "openapi" / "check.py")),
@@ -263,6 +269,9 @@ TIERS = {
     "harness": ("the harness, the scripts and the archive packer", with_engine(lambda: run_pytest("harness"))),
     "integration": ("single programs against the real thing", with_engine(lambda: run_pytest("integration"))),
     "e2e": ("the whole system, good and bad days", with_engine(lambda: run_pytest("e2e"))),
+    "docs": ("links, paths and commands of the documents, and their examples", with_engine(run_docs)),
+    "bench": ("the benchmark gives every row (--quick, no times are judged)",
+              with_engine(lambda: run_script(TESTS / "bench" / "run.py", "--quick"))),
     "fuzz": (f"each fuzz target for {FUZZ_SECONDS} s", run_fuzz),
 }
 
