@@ -16,14 +16,16 @@ namespace {
 
 constexpr std::size_t kChunkBytes = 256 * 1024;
 constexpr std::string_view kPageSize = "200";
-constexpr std::array kSystemCaFiles{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"};
+constexpr std::array kSystemCaFiles{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
+                                    "/etc/ssl/cert.pem"};
 
 Result<std::string> readCaFile(const std::string& fromLogin) {
   std::vector<std::string> candidates;
   if (!fromLogin.empty()) {
     candidates.push_back(fromLogin);
   } else {
-    if (const char* named = std::getenv("SSL_CERT_FILE"); named != nullptr && *named != '\0') candidates.emplace_back(named);
+    if (const char* named = std::getenv("SSL_CERT_FILE"); named != nullptr && *named != '\0')
+      candidates.emplace_back(named);
     candidates.insert(candidates.end(), kSystemCaFiles.begin(), kSystemCaFiles.end());
   }
   for (const auto& path : candidates) {
@@ -33,8 +35,9 @@ Result<std::string> readCaFile(const std::string& fromLogin) {
     text << file.rdbuf();
     return std::move(text).str();
   }
-  return fail(makeError(ErrorCode::kInvalidArgument, fmt::format("cannot read CA certificates from {}", candidates.front()))
-                  .withFix("install ca-certificates, or log in with --ca-file"));
+  return fail(
+      makeError(ErrorCode::kInvalidArgument, fmt::format("cannot read CA certificates from {}", candidates.front()))
+          .withFix("install ca-certificates, or log in with --ca-file"));
 }
 
 // Reads in the loop thread: nothing else runs on this loop while a body is sent.
@@ -71,7 +74,8 @@ Task<Result<HttpClientResponse>> sendRequest(HttpClient& http, HttpClientRequest
 Error explain(Error error, const std::string& baseUrl) {
   if (error.code == ErrorCode::kUnavailable) {
     error.message = fmt::format("cannot talk to {}: {}", baseUrl, error.message);
-    if (error.fix.empty()) error.fix = "check that gstacks-server runs there, or log in to another: gstacks auth login --base-url URL";
+    if (error.fix.empty())
+      error.fix = "check that gstacks-server runs there, or log in to another: gstacks auth login --base-url URL";
   }
   if (error.code == ErrorCode::kDeadlineExceeded) {
     error.message = fmt::format("{} did not answer in time: {}", baseUrl, error.message);
@@ -141,8 +145,9 @@ Result<Json> ApiClient::perform(Call call) {
   const auto contentType = answer->headers.find("Content-Type").value_or("");
   if (answer->status >= 400) return fail(errorFromAnswer(answer->status, contentType, answer->body));
   if (answer->status < 200 || answer->status >= 300) {
-    return fail(makeError(ErrorCode::kInternal, fmt::format("the server answered {}, which the API never does", answer->status))
-                    .withFix("check that the base URL is that of gstacks-server"));
+    return fail(
+        makeError(ErrorCode::kInternal, fmt::format("the server answered {}, which the API never does", answer->status))
+            .withFix("check that the base URL is that of gstacks-server"));
   }
   if (answer->body.empty()) return Json::object();
   auto json = parseJson(answer->body);
@@ -184,7 +189,8 @@ Result<Json> ApiClient::remove(std::string path, Query query) {
   return perform({.method = "DELETE", .target = pathWith(std::move(path), query), .timeout = timeout_});
 }
 
-Result<std::vector<Json>> ApiClient::list(std::string path, Query query, const std::function<bool(const Json&)>& enough) {
+Result<std::vector<Json>> ApiClient::list(std::string path, Query query,
+                                          const std::function<bool(const Json&)>& enough) {
   std::vector<Json> items;
   query.emplace_back("limit", kPageSize);
   std::string cursor;
@@ -193,7 +199,8 @@ Result<std::vector<Json>> ApiClient::list(std::string path, Query query, const s
     if (!cursor.empty()) page.emplace_back("cursor", cursor);
     GS_TRY(Json answer, get(path, std::move(page)));
     const auto found = answer.find("items");
-    if (found == answer.end() || !found->is_array()) return fail(ErrorCode::kInternal, "the server sent a list without items");
+    if (found == answer.end() || !found->is_array())
+      return fail(ErrorCode::kInternal, "the server sent a list without items");
     for (auto& item : *found) {
       items.push_back(std::move(item));
       if (enough && enough(items.back())) return items;

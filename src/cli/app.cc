@@ -71,7 +71,8 @@ int runWords(std::span<const std::string> words, Environment environment) {
   }
   const bool colors = !options.noColor && !environment("NO_COLOR") && environment("TERM") != "dumb";
   Context context(options, *root, std::move(environment));
-  context.out().configure(format, options.quiet ? Verbosity::kQuiet : Verbosity::kNormal, colors ? Colors::kOn : Colors::kOff);
+  context.out().configure(format, options.quiet ? Verbosity::kQuiet : Verbosity::kNormal,
+                          colors ? Colors::kOn : Colors::kOff);
   return runCommand(*where, context, format);
 }
 
@@ -81,7 +82,8 @@ int runApp(std::span<const std::string> words, Environment environment) {
   try {
     return runWords(words, std::move(environment));
   } catch (const std::exception& e) {
-    const Error error = makeError(ErrorCode::kInternal, fmt::format("this is a bug in gstacks {}: {}", versionString(), e.what()));
+    const Error error =
+        makeError(ErrorCode::kInternal, fmt::format("this is a bug in gstacks {}: {}", versionString(), e.what()));
     return report(error, kExitFailure, wantsJson(words) ? OutputFormat::kJson : OutputFormat::kTable);
   }
 }

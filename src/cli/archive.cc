@@ -15,7 +15,7 @@ Result<Archive> Archive::open(const std::string& path) {
   const int fd = path == "-" ? ::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3) : ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return fail(fileError(errno, "--archive: cannot open " + path));
   Archive archive(fd, std::nullopt);
-  struct stat info {};
+  struct stat info{};
   if (::fstat(fd, &info) != 0) return fail(fileError(errno, "--archive: cannot look at " + path));
   if (S_ISDIR(info.st_mode)) {
     return fail(makeError(ErrorCode::kInvalidArgument, fmt::format("--archive: {} is a directory", path))
@@ -55,6 +55,8 @@ Result<Digest> Archive::hash(const std::function<void(std::uint64_t done)>& prog
   return hasher.finish();
 }
 
-std::string contentDigestHeader(const Digest& digest) { return fmt::format("sha-256=:{}:", toBase64(digest.raw())); }
+std::string contentDigestHeader(const Digest& digest) {
+  return fmt::format("sha-256=:{}:", toBase64(digest.raw()));
+}
 
 }  // namespace gs::cli

@@ -13,12 +13,11 @@ Option& Command::addOption(Option option) {
 }
 
 Option& Command::flag(std::string names, bool& target, std::string description) {
-  return addOption({.names = std::move(names),
-                    .description = std::move(description),
-                    .store = [&target](const std::string&) {
-                      target = true;
-                      return Status();
-                    }});
+  return addOption(
+      {.names = std::move(names), .description = std::move(description), .store = [&target](const std::string&) {
+         target = true;
+         return Status();
+       }});
 }
 
 Option& Command::option(std::string names, std::string valueName, std::function<Status(const std::string&)> store,
@@ -70,8 +69,12 @@ void Command::trailing(std::string name, std::vector<std::string>& target, std::
   trailing_ = Trailing{.name = std::move(name), .description = std::move(description), .need = need, .target = &target};
 }
 
-std::string Command::path() const { return parent_ == nullptr ? name_ : parent_->path() + " " + name_; }
+std::string Command::path() const {
+  return parent_ == nullptr ? name_ : parent_->path() + " " + name_;
+}
 
-const Command& Command::root() const { return parent_ == nullptr ? *this : parent_->root(); }
+const Command& Command::root() const {
+  return parent_ == nullptr ? *this : parent_->root();
+}
 
 }  // namespace gs::cli

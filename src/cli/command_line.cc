@@ -22,7 +22,8 @@ void declare(const Command& command, CLI::App& app, Bindings& bindings) {
     if (option->isFlag()) {
       made = app.add_flag(option->names);
     } else {
-      made = app.add_option(option->names, take)->type_name(option->valueName)->required(option->need == Need::kRequired);
+      made =
+          app.add_option(option->names, take)->type_name(option->valueName)->required(option->need == Need::kRequired);
       if (option->repeat == Repeat::kMany) {
         made->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->allow_extra_args(false);
       }
@@ -81,7 +82,8 @@ std::unexpected<Error> usage(const Command& command, std::string message, const 
 std::unexpected<Error> unknownWord(const Command& command, const std::string& word, const SplitWords& words) {
   if (word.starts_with("-")) {
     const std::string name = word.substr(0, word.find('='));
-    return usage(command, fmt::format("unknown option {} for {}", name, command.path()), guess(name, optionNames(command)));
+    return usage(command, fmt::format("unknown option {} for {}", name, command.path()),
+                 guess(name, optionNames(command)));
   }
   if (!command.children().empty()) {
     std::vector<std::string> names;
@@ -89,7 +91,8 @@ std::unexpected<Error> unknownWord(const Command& command, const std::string& wo
     return usage(command, fmt::format("{} has no command '{}'", command.path(), word), guess(word, names));
   }
   if (command.trailing() && !words.trailing) {
-    return usage(command, fmt::format("unexpected argument '{}'", word), "put -- before the program and its arguments; ");
+    return usage(command, fmt::format("unexpected argument '{}'", word),
+                 "put -- before the program and its arguments; ");
   }
   return usage(command, fmt::format("unexpected argument '{}' for {}", word, command.path()));
 }
@@ -103,7 +106,8 @@ Status storeValues(const Command& command, const Option& option, const CLI::Opti
   for (const auto& value : parsed.results()) {
     const auto& choices = option.choices;
     if (!choices.empty() && std::ranges::find(choices, value) == choices.end()) {
-      return usage(command, fmt::format("{}: '{}' is not one of {}", option.longName(), value, fmt::join(choices, ", ")));
+      return usage(command,
+                   fmt::format("{}: '{}' is not one of {}", option.longName(), value, fmt::join(choices, ", ")));
     }
     if (auto stored = option.store(value); !stored) {
       return usage(command, fmt::format("{}: {}", option.longName(), stored.error().message));

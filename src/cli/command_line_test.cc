@@ -36,7 +36,8 @@ TEST(CommandLine, GoodOnesReachTheirCommand) {
       {{"host", "--quiet", "list"}, "gstacks host list"},
       {{"host", "info", "--host-id", "hst_0123456789abcdefghjk"}, "gstacks host info"},
       {{"sandbox", "info", "list"}, "gstacks sandbox info"},  // a sandbox may be named like a command
-      {{"sandbox", "create", "--blueprint", "d", "-e", "A=1", "-e", "B=2", "--env=C=3", "--", "--help", "-x"}, "gstacks sandbox create"},
+      {{"sandbox", "create", "--blueprint", "d", "-e", "A=1", "-e", "B=2", "--env=C=3", "--", "--help", "-x"},
+       "gstacks sandbox create"},
       {{"sandbox", "exec", "-i", "web", "--", "ls", "--", "-l"}, "gstacks sandbox exec"},
       {{"sandbox", "exec", "web", "-i", "--", "ls"}, "gstacks sandbox exec"},
       {{"sandbox", "delete", "web", "--no-wait"}, "gstacks sandbox delete"},
@@ -144,7 +145,8 @@ TEST(CommandTree, EveryLeafRunsAndEverythingIsDescribed) {
     for (const auto& option : command.options()) {
       EXPECT_FALSE(option->description.empty()) << command.path() << ' ' << option->names;
       const auto [known, added] = flagByName.emplace(option->longName(), option->isFlag());
-      EXPECT_TRUE(added || known->second == option->isFlag()) << option->longName() << " is both a flag and takes a value";
+      EXPECT_TRUE(added || known->second == option->isFlag())
+          << option->longName() << " is both a flag and takes a value";
     }
   });
 }

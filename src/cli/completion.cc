@@ -36,7 +36,9 @@ std::string quoted(std::string_view text, std::string_view quoteMark) {
   }
   return out + "'";
 }
-std::string shQuoted(std::string_view text) { return quoted(text, "'\\''"); }
+std::string shQuoted(std::string_view text) {
+  return quoted(text, "'\\''");
+}
 
 void visit(const Command& command, const std::function<void(const Command&)>& seen) {
   seen(command);
@@ -133,7 +135,8 @@ std::string zshFunction(const Command& command) {
   for (const Option* option : optionsAt(command)) out += fmt::format("    {} \\\n", zshOption(*option));
   out += "    '(-h --help)'{-h,--help}'[Show this help]'";
   if (!group) {
-    for (const auto& argument : command.arguments()) out += fmt::format(" \\\n    '::{}: '", zshText(argument->name, ":"));
+    for (const auto& argument : command.arguments())
+      out += fmt::format(" \\\n    '::{}: '", zshText(argument->name, ":"));
     return out + "\n}\n";
   }
   out += " \\\n    '1: :->command' '*:: :->words'\n  case $state in\n    command)\n      local -a commands=(\n";
@@ -223,10 +226,12 @@ std::string bashCompletion(const Command& root) {
 }
 
 std::string zshCompletion(const Command& root) {
-  std::string out = fmt::format("#compdef {0}\n# zsh completion for {0}. Load it: source <({0} completion zsh)\n", root.name());
+  std::string out =
+      fmt::format("#compdef {0}\n# zsh completion for {0}. Load it: source <({0} completion zsh)\n", root.name());
   visit(root, [&](const Command& command) { out += zshFunction(command); });
   // Autoloaded from $fpath the file is the function itself; sourced, it registers the function.
-  return out + fmt::format("if [ \"$funcstack[1]\" = '_{0}' ]; then _{0} \"$@\"; else compdef _{0} {0}; fi\n", root.name());
+  return out +
+         fmt::format("if [ \"$funcstack[1]\" = '_{0}' ]; then _{0} \"$@\"; else compdef _{0} {0}; fi\n", root.name());
 }
 
 std::string fishCompletion(const Command& root) {

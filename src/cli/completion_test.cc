@@ -56,7 +56,8 @@ TEST(Completion, OfTheRealTreeKnowsEveryCommandAndOption) {
     for (const auto& script : scripts) {
       EXPECT_NE(script.find(command.name()), std::string::npos) << command.path();
       for (const auto& option : command.options()) {
-        EXPECT_NE(script.find(option->longName().substr(2)), std::string::npos) << command.path() << ' ' << option->names;
+        EXPECT_NE(script.find(option->longName().substr(2)), std::string::npos)
+            << command.path() << ' ' << option->names;
       }
     }
     for (const auto& child : command.children()) visit(*child);

@@ -152,8 +152,9 @@ Result<std::optional<Login>> loadLogin(const std::string& path) {
   };
   auto login = read();
   if (!login) {
-    return fail(makeError(ErrorCode::kInvalidArgument, fmt::format("{} is not a login file: {}", path, login.error().message))
-                    .withFix("run gstacks auth login, which writes it anew"));
+    return fail(
+        makeError(ErrorCode::kInvalidArgument, fmt::format("{} is not a login file: {}", path, login.error().message))
+            .withFix("run gstacks auth login, which writes it anew"));
   }
   return std::optional(std::move(*login));
 }
@@ -178,9 +179,10 @@ Result<Login> effectiveLogin(const std::optional<Login>& stored, const Environme
   if (key) login.apiKey = SecretString(*key);
   if (url && *url != login.baseUrl) {
     if (!key && stored) {
-      return fail(makeError(ErrorCode::kUnauthenticated,
-                            fmt::format("the stored API key is for {}, but GSTACKS_BASE_URL says {}", login.baseUrl, *url))
-                      .withFix("set GSTACKS_API_KEY as well, or unset GSTACKS_BASE_URL, or log in there"));
+      return fail(
+          makeError(ErrorCode::kUnauthenticated,
+                    fmt::format("the stored API key is for {}, but GSTACKS_BASE_URL says {}", login.baseUrl, *url))
+              .withFix("set GSTACKS_API_KEY as well, or unset GSTACKS_BASE_URL, or log in there"));
     }
     login.baseUrl = *url;
     login.caFile.clear();
@@ -191,7 +193,7 @@ Result<Login> effectiveLogin(const std::optional<Login>& stored, const Environme
 }
 
 bool isReadableByOthers(const std::string& path) {
-  struct stat info {};
+  struct stat info{};
   return ::stat(path.c_str(), &info) == 0 && (info.st_mode & 0077) != 0;
 }
 

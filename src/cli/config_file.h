@@ -25,8 +25,8 @@ struct Login {
 using Environment = std::function<std::optional<std::string>(const char*)>;
 [[nodiscard]] Environment processEnvironment();
 
-// --config-file, else GSTACKS_CONFIG_FILE, else $XDG_CONFIG_HOME/gstacks/config.json, else ~/.config/gstacks/config.json.
-// kFailedPrecondition when there is no home directory either.
+// --config-file, else GSTACKS_CONFIG_FILE, else $XDG_CONFIG_HOME/gstacks/config.json, else
+// ~/.config/gstacks/config.json. kFailedPrecondition when there is no home directory either.
 [[nodiscard]] Result<std::string> configPath(const std::string& fromOption, const Environment& environment);
 
 // Nothing when there is no file. kInvalidArgument when it is no login file, with the fix.

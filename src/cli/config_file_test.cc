@@ -23,7 +23,7 @@ class ConfigFile : public ::testing::Test {
   [[nodiscard]] std::string at(const std::string& name) const { return (directory_ / name).string(); }
   static Login login(std::string url, std::string key) { return {std::move(url), SecretString(std::move(key)), ""}; }
   static mode_t modeOf(const std::string& path) {
-    struct stat info {};
+    struct stat info{};
     EXPECT_EQ(::stat(path.c_str(), &info), 0) << path;
     return info.st_mode & 0777;
   }
@@ -85,7 +85,8 @@ TEST_F(ConfigFile, MissingIsNothingButDamagedIsAnErrorWithAFix) {
   const auto missing = loadLogin(at("none.json"));
   ASSERT_TRUE(missing);
   EXPECT_FALSE(*missing);
-  for (const std::string_view text : {"", "not json", "[]", R"({"baseUrl":"http://a"})", R"({"baseUrl":1,"apiKey":"gsk_x"})"}) {
+  for (const std::string_view text :
+       {"", "not json", "[]", R"({"baseUrl":"http://a"})", R"({"baseUrl":1,"apiKey":"gsk_x"})"}) {
     put("bad.json", text);
     const auto bad = loadLogin(at("bad.json"));
     ASSERT_FALSE(bad) << text;

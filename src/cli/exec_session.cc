@@ -28,14 +28,17 @@ struct SignalName {
   int number;
 };
 constexpr std::array kSignals{
-    SignalName{"HUP", SIGHUP},   SignalName{"INT", SIGINT},   SignalName{"QUIT", SIGQUIT}, SignalName{"ILL", SIGILL},
-    SignalName{"TRAP", SIGTRAP}, SignalName{"ABRT", SIGABRT}, SignalName{"BUS", SIGBUS},   SignalName{"FPE", SIGFPE},
-    SignalName{"KILL", SIGKILL}, SignalName{"USR1", SIGUSR1}, SignalName{"SEGV", SIGSEGV}, SignalName{"USR2", SIGUSR2},
-    SignalName{"PIPE", SIGPIPE}, SignalName{"ALRM", SIGALRM}, SignalName{"TERM", SIGTERM}, SignalName{"STKFLT", SIGSTKFLT},
-    SignalName{"CHLD", SIGCHLD}, SignalName{"CONT", SIGCONT}, SignalName{"STOP", SIGSTOP}, SignalName{"TSTP", SIGTSTP},
-    SignalName{"TTIN", SIGTTIN}, SignalName{"TTOU", SIGTTOU}, SignalName{"URG", SIGURG},   SignalName{"XCPU", SIGXCPU},
-    SignalName{"XFSZ", SIGXFSZ}, SignalName{"VTALRM", SIGVTALRM}, SignalName{"PROF", SIGPROF}, SignalName{"WINCH", SIGWINCH},
-    SignalName{"IO", SIGIO},     SignalName{"POLL", SIGPOLL}, SignalName{"PWR", SIGPWR},   SignalName{"SYS", SIGSYS},
+    SignalName{"HUP", SIGHUP},       SignalName{"INT", SIGINT},       SignalName{"QUIT", SIGQUIT},
+    SignalName{"ILL", SIGILL},       SignalName{"TRAP", SIGTRAP},     SignalName{"ABRT", SIGABRT},
+    SignalName{"BUS", SIGBUS},       SignalName{"FPE", SIGFPE},       SignalName{"KILL", SIGKILL},
+    SignalName{"USR1", SIGUSR1},     SignalName{"SEGV", SIGSEGV},     SignalName{"USR2", SIGUSR2},
+    SignalName{"PIPE", SIGPIPE},     SignalName{"ALRM", SIGALRM},     SignalName{"TERM", SIGTERM},
+    SignalName{"STKFLT", SIGSTKFLT}, SignalName{"CHLD", SIGCHLD},     SignalName{"CONT", SIGCONT},
+    SignalName{"STOP", SIGSTOP},     SignalName{"TSTP", SIGTSTP},     SignalName{"TTIN", SIGTTIN},
+    SignalName{"TTOU", SIGTTOU},     SignalName{"URG", SIGURG},       SignalName{"XCPU", SIGXCPU},
+    SignalName{"XFSZ", SIGXFSZ},     SignalName{"VTALRM", SIGVTALRM}, SignalName{"PROF", SIGPROF},
+    SignalName{"WINCH", SIGWINCH},   SignalName{"IO", SIGIO},         SignalName{"POLL", SIGPOLL},
+    SignalName{"PWR", SIGPWR},       SignalName{"SYS", SIGSYS},
 };
 // The C library keeps the kernel's first two for itself and starts SIGRTMIN after them.
 constexpr int kRtMin = 34;
@@ -54,7 +57,8 @@ Result<std::string> openPayload(const ExecRequest& request) {
   try {
     text = open.dump();
   } catch (const Json::exception&) {
-    return fail(ErrorCode::kInvalidArgument, "arguments and variables must be UTF-8: pass other bytes by standard input");
+    return fail(ErrorCode::kInvalidArgument,
+                "arguments and variables must be UTF-8: pass other bytes by standard input");
   }
   if (text.size() > kMaxSessionPayload) {
     return fail(makeError(ErrorCode::kInvalidArgument, "the command line is too long for one session")
@@ -106,7 +110,8 @@ class ExecSession {
     upgrade.headers = api_.transport().headers();
     upgrade.maxMessageBytes = kMaxSessionPayload + 1;
     upgrade.keepAlive = kKeepAlive;
-    auto socket = co_await api_.transport().http->connectWebSocket(std::move(upgrade), Deadline::after(request_.connectTimeout));
+    auto socket =
+        co_await api_.transport().http->connectWebSocket(std::move(upgrade), Deadline::after(request_.connectTimeout));
     if (!socket) co_return fail(explainConnect(std::move(socket).error(), api_.baseUrl()));
     socket_ = std::move(*socket);
 
@@ -142,13 +147,15 @@ class ExecSession {
           GS_CO_CHECK(co_await output_.run(WriteWork{fd, std::move(*message)}));
           break;
         }
-        case SessionFrameType::kExit: co_return exitCodeOf(frame->payload);
+        case SessionFrameType::kExit:
+          co_return exitCodeOf(frame->payload);
         case SessionFrameType::kError: {
           const auto problem = parseJson(frame->payload);
           if (!problem) co_return fail(ErrorCode::kInternal, "the session failed and the server did not say why");
           co_return fail(errorFromProblem(*problem));
         }
-        default: break;  // parseSessionFrame lets no other through
+        default:
+          break;  // parseSessionFrame lets no other through
       }
     }
   }

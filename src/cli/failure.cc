@@ -34,20 +34,26 @@ bool isTokenChar(char c) {
 
 int exitCodeFor(ErrorCode code) {
   switch (code) {
-    case ErrorCode::kInvalidArgument: return kExitUsage;
+    case ErrorCode::kInvalidArgument:
+      return kExitUsage;
     case ErrorCode::kUnauthenticated:
-    case ErrorCode::kPermissionDenied: return kExitForbidden;
-    case ErrorCode::kNotFound: return kExitNotFound;
+    case ErrorCode::kPermissionDenied:
+      return kExitForbidden;
+    case ErrorCode::kNotFound:
+      return kExitNotFound;
     case ErrorCode::kAlreadyExists:
     case ErrorCode::kFailedPrecondition:
-    case ErrorCode::kAborted: return kExitConflict;
+    case ErrorCode::kAborted:
+      return kExitConflict;
     case ErrorCode::kUnavailable:
-    case ErrorCode::kDeadlineExceeded: return kExitUnavailable;
+    case ErrorCode::kDeadlineExceeded:
+      return kExitUnavailable;
     case ErrorCode::kCancelled:
     case ErrorCode::kResourceExhausted:
     case ErrorCode::kDataLoss:
     case ErrorCode::kUnimplemented:
-    case ErrorCode::kInternal: return kExitFailure;
+    case ErrorCode::kInternal:
+      return kExitFailure;
   }
   return kExitFailure;
 }
@@ -56,25 +62,38 @@ ErrorCode codeFromStatus(int status) {
   switch (status) {
     case 400:
     case 405:
-    case 415: return ErrorCode::kInvalidArgument;
-    case 401: return ErrorCode::kUnauthenticated;
-    case 403: return ErrorCode::kPermissionDenied;
-    case 404: return ErrorCode::kNotFound;
+    case 415:
+      return ErrorCode::kInvalidArgument;
+    case 401:
+      return ErrorCode::kUnauthenticated;
+    case 403:
+      return ErrorCode::kPermissionDenied;
+    case 404:
+      return ErrorCode::kNotFound;
     case 409:
     case 426:
-    case 428: return ErrorCode::kFailedPrecondition;
-    case 412: return ErrorCode::kAborted;
+    case 428:
+      return ErrorCode::kFailedPrecondition;
+    case 412:
+      return ErrorCode::kAborted;
     case 408:
-    case 504: return ErrorCode::kDeadlineExceeded;
+    case 504:
+      return ErrorCode::kDeadlineExceeded;
     case 413:
     case 429:
-    case 507: return ErrorCode::kResourceExhausted;
-    case 422: return ErrorCode::kDataLoss;
-    case 499: return ErrorCode::kCancelled;
-    case 501: return ErrorCode::kUnimplemented;
+    case 507:
+      return ErrorCode::kResourceExhausted;
+    case 422:
+      return ErrorCode::kDataLoss;
+    case 499:
+      return ErrorCode::kCancelled;
+    case 501:
+      return ErrorCode::kUnimplemented;
     case 502:
-    case 503: return ErrorCode::kUnavailable;
-    default: return ErrorCode::kInternal;
+    case 503:
+      return ErrorCode::kUnavailable;
+    default:
+      return ErrorCode::kInternal;
   }
 }
 

@@ -20,8 +20,8 @@ inline constexpr int kExitForbidden = 3;
 inline constexpr int kExitNotFound = 4;
 inline constexpr int kExitConflict = 5;
 inline constexpr int kExitUnavailable = 6;
-inline constexpr int kExitExecFailed = 125;   // `sandbox exec` itself could not be done
-inline constexpr int kExitSignalBase = 128;   // plus the number of the signal that ended the program
+inline constexpr int kExitExecFailed = 125;  // `sandbox exec` itself could not be done
+inline constexpr int kExitSignalBase = 128;  // plus the number of the signal that ended the program
 
 [[nodiscard]] int exitCodeFor(ErrorCode code);
 

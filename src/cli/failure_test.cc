@@ -61,15 +61,16 @@ TEST(Problem, BecomesAnErrorWithAllThatItSays) {
 }
 
 TEST(Problem, OfACodeThatIsNewIsToldByItsStatus) {
-  EXPECT_EQ(errorFromAnswer(409, "application/problem+json", R"({"code":"quota_reached","status":409,"detail":"x"})").code,
-            ErrorCode::kFailedPrecondition);
+  EXPECT_EQ(
+      errorFromAnswer(409, "application/problem+json", R"({"code":"quota_reached","status":409,"detail":"x"})").code,
+      ErrorCode::kFailedPrecondition);
 }
 
 TEST(Problem, IsTheStatusAloneWhenSomethingElseAnswers) {
   const std::vector<std::pair<int, ErrorCode>> rows{
-      {401, ErrorCode::kUnauthenticated}, {403, ErrorCode::kPermissionDenied}, {404, ErrorCode::kNotFound},
+      {401, ErrorCode::kUnauthenticated}, {403, ErrorCode::kPermissionDenied},  {404, ErrorCode::kNotFound},
       {412, ErrorCode::kAborted},         {413, ErrorCode::kResourceExhausted}, {422, ErrorCode::kDataLoss},
-      {500, ErrorCode::kInternal},        {502, ErrorCode::kUnavailable},      {504, ErrorCode::kDeadlineExceeded},
+      {500, ErrorCode::kInternal},        {502, ErrorCode::kUnavailable},       {504, ErrorCode::kDeadlineExceeded},
   };
   for (const auto& [status, code] : rows) {
     const Error error = errorFromAnswer(status, "text/html", "<h1>Bad Gateway</h1>");
@@ -79,7 +80,8 @@ TEST(Problem, IsTheStatusAloneWhenSomethingElseAnswers) {
 }
 
 TEST(Problem, DamagedOnesDoNoHarm) {
-  for (const std::string_view body : {"", "{", "[]", "null", R"({"code":7})", R"({"code":"not_found","errors":[1,"x",{}]})"}) {
+  for (const std::string_view body :
+       {"", "{", "[]", "null", R"({"code":7})", R"({"code":"not_found","errors":[1,"x",{}]})"}) {
     EXPECT_FALSE(errorFromAnswer(404, "application/problem+json", body).message.empty()) << body;
   }
 }
@@ -94,7 +96,8 @@ TEST(ErrorOutput, IsOneJsonObjectForPrograms) {
 }
 
 TEST(ErrorOutput, ShowsNoSecretAndNoControlCharacter) {
-  const Error error = makeError(ErrorCode::kInternal, "bad gsk_0123456789abcdefghjk_AAAA-_x and gsp_a_b_c\x1b[2J, not gsx_a or gsk_");
+  const Error error =
+      makeError(ErrorCode::kInternal, "bad gsk_0123456789abcdefghjk_AAAA-_x and gsp_a_b_c\x1b[2J, not gsx_a or gsk_");
   EXPECT_EQ(errorText(error), "error: bad gsk_… and gsp_…\\x1b[2J, not gsx_a or gsk_\n");
   EXPECT_EQ(errorJson(error, 1).find("AAAA"), std::string::npos);
 }

@@ -19,13 +19,25 @@ void Output::configure(OutputFormat format, Verbosity verbosity, Colors wanted) 
   stderrColors_ = stderrIsTerminal_ ? wanted : Colors::kOff;
 }
 
-void Output::raw(std::string_view bytes) { std::fwrite(bytes.data(), 1, bytes.size(), stdout); }
-void Output::text(std::string_view text) { raw(printableLines(text)); }
-void Output::line(std::string_view text) { raw(printable(text) + "\n"); }
-void Output::table(const Table& table) { raw(table.render(stdoutColors_)); }
-void Output::properties(const Properties& properties) { raw(properties.render(stdoutColors_)); }
+void Output::raw(std::string_view bytes) {
+  std::fwrite(bytes.data(), 1, bytes.size(), stdout);
+}
+void Output::text(std::string_view text) {
+  raw(printableLines(text));
+}
+void Output::line(std::string_view text) {
+  raw(printable(text) + "\n");
+}
+void Output::table(const Table& table) {
+  raw(table.render(stdoutColors_));
+}
+void Output::properties(const Properties& properties) {
+  raw(properties.render(stdoutColors_));
+}
 
-void Output::json(const Json& value) { raw(value.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"); }
+void Output::json(const Json& value) {
+  raw(value.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+}
 
 void Output::jsonItems(std::vector<Json> items) {
   Json list = Json::array();

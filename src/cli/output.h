@@ -1,7 +1,8 @@
 // Where a command writes: results to standard output, everything else to standard error.
 //
 // Results are a table or text for people, or JSON for programs. Notes (hints, progress, state changes) go to standard
-// error, and only to people: not with --quiet, and not with JSON, where standard error holds one JSON object or nothing.
+// error, and only to people: not with --quiet, and not with JSON, where standard error holds one JSON object or
+// nothing.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>

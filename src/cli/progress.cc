@@ -34,7 +34,8 @@ double bytesPerSecond(const ProgressSample& sample) {
 
 std::string progressLine(const ProgressSample& sample) {
   std::string line = fmt::format("{}  {}", sample.label, formatBytes(sample.doneBytes));
-  if (sample.totalBytes) line += fmt::format(" of {}  {:.0f} %", formatBytes(*sample.totalBytes), fraction(sample) * 100);
+  if (sample.totalBytes)
+    line += fmt::format(" of {}  {:.0f} %", formatBytes(*sample.totalBytes), fraction(sample) * 100);
   const double speed = bytesPerSecond(sample);
   if (speed > 0) {
     line += fmt::format("  {:.1f} MiB/s", speed / (1024 * 1024));

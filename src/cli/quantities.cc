@@ -12,10 +12,20 @@ struct Unit {
 
 constexpr double kKi = 1024.0;
 constexpr std::array kByteUnits{
-    Unit{"", 1},          Unit{"b", 1},          Unit{"k", kKi},       Unit{"kib", kKi},
-    Unit{"m", kKi * kKi}, Unit{"mib", kKi * kKi}, Unit{"g", kKi * kKi * kKi}, Unit{"gib", kKi * kKi * kKi},
-    Unit{"t", kKi * kKi * kKi * kKi}, Unit{"tib", kKi * kKi * kKi * kKi},
-    Unit{"kb", 1e3},      Unit{"mb", 1e6},       Unit{"gb", 1e9},      Unit{"tb", 1e12},
+    Unit{"", 1},
+    Unit{"b", 1},
+    Unit{"k", kKi},
+    Unit{"kib", kKi},
+    Unit{"m", kKi* kKi},
+    Unit{"mib", kKi* kKi},
+    Unit{"g", kKi* kKi* kKi},
+    Unit{"gib", kKi* kKi* kKi},
+    Unit{"t", kKi* kKi* kKi* kKi},
+    Unit{"tib", kKi* kKi* kKi* kKi},
+    Unit{"kb", 1e3},
+    Unit{"mb", 1e6},
+    Unit{"gb", 1e9},
+    Unit{"tb", 1e12},
 };
 constexpr std::array kTimeUnits{
     Unit{"ms", 1}, Unit{"", 1000}, Unit{"s", 1000}, Unit{"m", 60'000}, Unit{"h", 3'600'000}, Unit{"d", 86'400'000},
@@ -72,7 +82,8 @@ std::string withOneDecimal(double value) {
 Result<std::uint64_t> parseBytes(std::string_view text) {
   const auto value = parseWithUnit(text, kByteUnits);
   if (!value) {
-    return fail(ErrorCode::kInvalidArgument, fmt::format("'{}' is not a size: write 512MiB, 1.5GiB or a number of bytes", text));
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("'{}' is not a size: write 512MiB, 1.5GiB or a number of bytes", text));
   }
   return static_cast<std::uint64_t>(*value);
 }
@@ -109,7 +120,8 @@ Result<Millis> parseDuration(std::string_view text) {
   const auto value = parseWithUnit(text, kTimeUnits);
   // A hundred years: the steady clock counts nanoseconds and ends after 292.
   if (!value || *value > 100.0 * 365 * 86'400'000) {
-    return fail(ErrorCode::kInvalidArgument, fmt::format("'{}' is not a duration: write 90s, 10m, 24h or a number of seconds", text));
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("'{}' is not a duration: write 90s, 10m, 24h or a number of seconds", text));
   }
   return Millis(static_cast<std::int64_t>(*value));
 }

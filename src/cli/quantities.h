@@ -1,6 +1,7 @@
 // Sizes, durations, CPU shares and moments, as people write and read them.
 //
-// Binary units are KiB, MiB, GiB, TiB; K, M, G, T and k, m, g, t mean the same, as with docker. KB, MB, GB, TB are powers of 1000.
+// Binary units are KiB, MiB, GiB, TiB; K, M, G, T and k, m, g, t mean the same, as with docker. KB, MB, GB, TB are
+// powers of 1000.
 #pragma once
 
 #include <cstdint>

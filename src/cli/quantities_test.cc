@@ -31,7 +31,8 @@ TEST(Bytes, UnderstandsWhatPeopleWrite) {
 }
 
 TEST(Bytes, RefusesTheRestAndSaysHow) {
-  for (const std::string_view text : {"", "x", "-1", "1.2.3", "1 2", "5xb", "MiB", "1e9", "0x10", "99999999TiB", "1  MiB", "."}) {
+  for (const std::string_view text :
+       {"", "x", "-1", "1.2.3", "1 2", "5xb", "MiB", "1e9", "0x10", "99999999TiB", "1  MiB", "."}) {
     const auto parsed = parseBytes(text);
     ASSERT_FALSE(parsed) << text;
     EXPECT_NE(parsed.error().message.find("512MiB"), std::string::npos) << text;
@@ -64,7 +65,8 @@ TEST(Duration, BareNumbersAreSeconds) {
   EXPECT_EQ(parseDuration("10m").value(), Millis(600'000));
   EXPECT_EQ(parseDuration("24h").value(), Millis(86'400'000));
   EXPECT_EQ(parseDuration("7d").value(), Millis(7 * 86'400'000LL));
-  for (const std::string_view text : {"", "s", "-1s", "1w", "1h30m", "99999999999d"}) EXPECT_FALSE(parseDuration(text)) << text;
+  for (const std::string_view text : {"", "s", "-1s", "1w", "1h30m", "99999999999d"})
+    EXPECT_FALSE(parseDuration(text)) << text;
 }
 
 TEST(Duration, IsShownWithTwoUnitsAtMost) {
@@ -99,7 +101,8 @@ TEST(Progress, BarFitsTheTerminal) {
   const ProgressSample half{"uploading", 256ULL << 20, 512ULL << 20, Millis(1000)};
   EXPECT_EQ(progressBar(half, 120),
             "[####################....................] uploading  256 MiB of 512 MiB  50 %  256.0 MiB/s  2s left");
-  for (std::size_t columns = 1; columns < 150; ++columns) EXPECT_LT(progressBar(half, columns).size(), columns) << columns;
+  for (std::size_t columns = 1; columns < 150; ++columns)
+    EXPECT_LT(progressBar(half, columns).size(), columns) << columns;
 }
 
 }  // namespace

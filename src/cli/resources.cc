@@ -20,7 +20,9 @@ bool isName(std::string_view text) {
   return std::ranges::all_of(text, [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; });
 }
 
-bool isDigest(std::string_view text) { return text.starts_with("sha256:"); }
+bool isDigest(std::string_view text) {
+  return text.starts_with("sha256:");
+}
 
 const Json* memberAt(const Json& object, std::string_view path) {
   const Json* at = &object;
@@ -38,8 +40,10 @@ const Json* memberAt(const Json& object, std::string_view path) {
 Status checkReference(const ResourceKind& kind, const std::string& reference) {
   if (isName(reference) || isIdText(kind.idPrefix, reference)) return {};
   if (&kind == &kBlueprints && isDigest(reference)) return {};
-  return fail(makeError(ErrorCode::kInvalidArgument, fmt::format("'{}' is neither the id nor the name of a {}", reference, kind.noun))
-                  .withFix(fmt::format("ids look like {}_0123456789abcdefghjk; see {}", kind.idPrefix, kind.listCommand)));
+  return fail(
+      makeError(ErrorCode::kInvalidArgument,
+                fmt::format("'{}' is neither the id nor the name of a {}", reference, kind.noun))
+          .withFix(fmt::format("ids look like {}_0123456789abcdefghjk; see {}", kind.idPrefix, kind.listCommand)));
 }
 
 Result<Json> findByName(ApiClient& api, const ResourceKind& kind, const std::string& reference) {
@@ -47,8 +51,9 @@ Result<Json> findByName(ApiClient& api, const ResourceKind& kind, const std::str
   const auto matches = [&](const Json& item) { return textAt(item, member) == reference && !has(item, "revokedAt"); };
   GS_TRY(auto items, api.list(std::string(kind.collection), {}, matches));
   if (!items.empty() && matches(items.back())) return std::move(items.back());
-  return fail(makeError(ErrorCode::kNotFound, fmt::format("there is no {} with the {} '{}'", kind.noun, member, reference))
-                  .withFix(fmt::format("see {}", kind.listCommand)));
+  return fail(
+      makeError(ErrorCode::kNotFound, fmt::format("there is no {} with the {} '{}'", kind.noun, member, reference))
+          .withFix(fmt::format("see {}", kind.listCommand)));
 }
 
 }  // namespace
@@ -105,7 +110,9 @@ bool truthAt(const Json& object, std::string_view path) {
   return member != nullptr && member->is_boolean() && member->get<bool>();
 }
 
-bool has(const Json& object, std::string_view path) { return memberAt(object, path) != nullptr; }
+bool has(const Json& object, std::string_view path) {
+  return memberAt(object, path) != nullptr;
+}
 
 std::vector<std::string> linesAt(const Json& object, std::string_view path) {
   std::vector<std::string> lines;

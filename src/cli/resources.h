@@ -13,9 +13,9 @@
 namespace gs::cli {
 
 struct ResourceKind {
-  std::string_view noun;        // "sandbox"
-  std::string_view idPrefix;    // "sbx"
-  std::string_view collection;  // "/api/sandboxes"
+  std::string_view noun;         // "sandbox"
+  std::string_view idPrefix;     // "sbx"
+  std::string_view collection;   // "/api/sandboxes"
   std::string_view listCommand;  // "gstacks sandbox list"
 };
 
@@ -29,9 +29,9 @@ extern const ResourceKind kSandboxes;
 // Path of one thing. `id` must be an id.
 [[nodiscard]] std::string resourcePath(const ResourceKind& kind, std::string_view id);
 
-// The id that is meant: `reference` itself when it has the form of one (no request is made), else that of the thing with
-// this name. Revoked things do not answer to their name. kNotFound names the list command; an id of another kind and a
-// text that can be neither id nor name are kInvalidArgument.
+// The id that is meant: `reference` itself when it has the form of one (no request is made), else that of the thing
+// with this name. Revoked things do not answer to their name. kNotFound names the list command; an id of another kind
+// and a text that can be neither id nor name are kInvalidArgument.
 [[nodiscard]] Result<std::string> resolveId(ApiClient& api, const ResourceKind& kind, const std::string& reference);
 // The whole thing, by id or name.
 [[nodiscard]] Result<Json> fetchResource(ApiClient& api, const ResourceKind& kind, const std::string& reference);

@@ -44,7 +44,9 @@ std::string otherStates(const std::string& present) {
   return states;
 }
 
-std::string label(const Json& sandbox) { return textAt(sandbox, "name"); }
+std::string label(const Json& sandbox) {
+  return textAt(sandbox, "name");
+}
 
 std::string whyText(const Json& sandbox) {
   const std::string message = textAt(sandbox, "message");
@@ -61,11 +63,14 @@ Error failure(const Json& sandbox) {
       .withFix(fmt::format("see gstacks sandbox info {0}; gstacks sandbox delete {0} removes it", label(sandbox)));
 }
 
-std::string seconds(Millis elapsed) { return fmt::format("{:6.1f} s", static_cast<double>(elapsed.count()) / 1000); }
+std::string seconds(Millis elapsed) {
+  return fmt::format("{:6.1f} s", static_cast<double>(elapsed.count()) / 1000);
+}
 
 std::string stateNote(Output& out, const Json& sandbox, Millis elapsed) {
   std::string note = fmt::format("{}  {}", seconds(elapsed), out.noteState(textAt(sandbox, "state")));
-  if (const std::string message = textAt(sandbox, "message"); !message.empty()) note += fmt::format("  {}", printable(message));
+  if (const std::string message = textAt(sandbox, "message"); !message.empty())
+    note += fmt::format("  {}", printable(message));
   return note;
 }
 
@@ -94,8 +99,9 @@ Result<Json> waitForSandbox(Context& context, ApiClient& api, Json sandbox, Wait
                                         static_cast<double>(elapsed().count()) / 1000);
       if (const std::string why = whyText(sandbox); !why.empty()) message += ": " + why;
       return fail(makeError(ErrorCode::kDeadlineExceeded, std::move(message))
-                      .withFix(fmt::format("it goes on by itself: look with gstacks sandbox info {}, or allow more time with --timeout",
-                                           label(sandbox))));
+                      .withFix(fmt::format(
+                          "it goes on by itself: look with gstacks sandbox info {}, or allow more time with --timeout",
+                          label(sandbox))));
     }
     const bool ticks = out.notesOnTerminal() || !isObserved(sandbox);
     const Millis slice = std::min(left, ticks ? kTick : kLongPoll);

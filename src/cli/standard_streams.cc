@@ -40,7 +40,8 @@ Result<SecretString> readSecretLine(int fd) {
   line.resize(std::min(line.size(), line.find('\n')));
   const auto first = line.find_first_not_of(" \t\r");
   const auto last = line.find_last_not_of(" \t\r");
-  if (first == std::string::npos) return fail(ErrorCode::kInvalidArgument, "there is no secret to read: the first line is empty");
+  if (first == std::string::npos)
+    return fail(ErrorCode::kInvalidArgument, "there is no secret to read: the first line is empty");
   return SecretString(line.substr(first, last - first + 1));
 }
 
@@ -81,7 +82,8 @@ Status writeFully(int fd, std::string_view bytes) {
     } else if (errno == EPIPE) {
       dieOfBrokenPipe();
     } else if (errno != EINTR) {
-      return fail(errnoError(errno, fd == STDOUT_FILENO ? "cannot write to standard output" : "cannot write to standard error"));
+      return fail(errnoError(
+          errno, fd == STDOUT_FILENO ? "cannot write to standard output" : "cannot write to standard error"));
     }
   }
   return {};
@@ -101,14 +103,15 @@ Result<SecretString> askSecret(std::string_view question) {
   if (::isatty(STDIN_FILENO) != 1 || ::tcgetattr(STDIN_FILENO, &savedTerminal) != 0) {
     return fail(ErrorCode::kInvalidArgument, "standard input is no terminal to ask on");
   }
-  std::fprintf(stderr, "%.*s", static_cast<int>(question.size()), question.data());
-  std::fflush(stderr);
   // Interrupted, the terminal would stay mute.
   const auto previousInt = std::signal(SIGINT, restoreAndDie);
   const auto previousTerm = std::signal(SIGTERM, restoreAndDie);
   termios mute = savedTerminal;
   mute.c_lflag &= ~static_cast<tcflag_t>(ECHO);
   ::tcsetattr(STDIN_FILENO, TCSAFLUSH, &mute);
+  // Asked only now: what is pasted on seeing the question must not be shown, nor be lost to the flush.
+  std::fprintf(stderr, "%.*s", static_cast<int>(question.size()), question.data());
+  std::fflush(stderr);
   auto secret = readSecretLine(STDIN_FILENO);
   ::tcsetattr(STDIN_FILENO, TCSAFLUSH, &savedTerminal);
   std::signal(SIGINT, previousInt);
@@ -123,7 +126,8 @@ Result<SecretFile> SecretFile::create(const std::string& path) {
   return SecretFile(path, fd);
 }
 
-SecretFile::SecretFile(SecretFile&& other) noexcept : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)) {}
+SecretFile::SecretFile(SecretFile&& other) noexcept
+    : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)) {}
 
 SecretFile::~SecretFile() {
   if (fd_ < 0) return;

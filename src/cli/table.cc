@@ -9,11 +9,16 @@ constexpr std::string_view kGap = "  ";
 
 std::string_view escapeFor(Tone tone) {
   switch (tone) {
-    case Tone::kPlain: return "";
-    case Tone::kGood: return "\x1b[32m";
-    case Tone::kBad: return "\x1b[31m";
-    case Tone::kBusy: return "\x1b[33m";
-    case Tone::kFaint: return "\x1b[2m";
+    case Tone::kPlain:
+      return "";
+    case Tone::kGood:
+      return "\x1b[32m";
+    case Tone::kBad:
+      return "\x1b[31m";
+    case Tone::kBusy:
+      return "\x1b[33m";
+    case Tone::kFaint:
+      return "\x1b[2m";
   }
   return "";
 }
@@ -64,7 +69,8 @@ std::string Table::render(Colors colors) const {
     }
     out += '\n';
   };
-  line([&](std::size_t c) -> const std::string& { return columns_[c].title; }, [](std::size_t) { return Tone::kPlain; });
+  line([&](std::size_t c) -> const std::string& { return columns_[c].title; },
+       [](std::size_t) { return Tone::kPlain; });
   for (const auto& row : rows_) {
     line([&](std::size_t c) -> const std::string& { return row[c].text; }, [&](std::size_t c) { return row[c].tone; });
   }

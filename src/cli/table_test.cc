@@ -11,8 +11,8 @@ TEST(TextWidth, CountsTerminalColumns) {
   EXPECT_EQ(textWidth(""), 0u);
   EXPECT_EQ(textWidth("abc"), 3u);
   EXPECT_EQ(textWidth("é"), 1u);
-  EXPECT_EQ(textWidth("e\u0301"), 1u);   // a combining accent takes no column
-  EXPECT_EQ(textWidth("日本"), 4u);      // wide
+  EXPECT_EQ(textWidth("e\u0301"), 1u);  // a combining accent takes no column
+  EXPECT_EQ(textWidth("日本"), 4u);     // wide
   EXPECT_EQ(textWidth("🚀"), 2u);
   EXPECT_EQ(textWidth("ｆｕ"), 4u);      // fullwidth
   EXPECT_EQ(textWidth("a\u200bb"), 2u);  // zero width space
@@ -23,10 +23,14 @@ TEST(Printable, LeavesNothingThatMovesTheCursorOrTurnsTheText) {
   EXPECT_EQ(printable("plain é 日本"), "plain é 日本");
   EXPECT_EQ(printable("\x1b[31mred"), "\\x1b[31mred");
   EXPECT_EQ(printable("a\nb\tc\rd\x7f"), "a\\x0ab\\x09c\\x0dd\\x7f");
-  EXPECT_EQ(printable("\xc2\x9b" "31m"), "\\u{009b}31m");      // an 8-bit control
-  EXPECT_EQ(printable("x\xe2\x80\xae" "y"), "x\\u{202e}y");    // right-to-left override
-  EXPECT_EQ(printable("\xff\xc0\xaf"), "\\xff\\xc0\\xaf");     // never valid, overlong
-  EXPECT_EQ(printable("\xed\xa0\x80"), "\\xed\\xa0\\x80");     // a surrogate
+  EXPECT_EQ(printable("\xc2\x9b"
+                      "31m"),
+            "\\u{009b}31m");  // an 8-bit control
+  EXPECT_EQ(printable("x\xe2\x80\xae"
+                      "y"),
+            "x\\u{202e}y");                                 // right-to-left override
+  EXPECT_EQ(printable("\xff\xc0\xaf"), "\\xff\\xc0\\xaf");  // never valid, overlong
+  EXPECT_EQ(printable("\xed\xa0\x80"), "\\xed\\xa0\\x80");  // a surrogate
   EXPECT_EQ(printableLines("a\nb\x1b"), "a\nb\\x1b");
 }
 

@@ -77,7 +77,8 @@ void addApiKeyCommands(Command& root) {
     const auto args = std::make_shared<CreateArgs>();
     Command& create = group.add("create", "Create an API key and show it once");
     create.argument("NAME", args->name, "A name for people");
-    create.option("--role", "ROLE", args->role, "What the key may do; default member").oneOf({"viewer", "member", "admin"});
+    create.option("--role", "ROLE", args->role, "What the key may do; default member")
+        .oneOf({"viewer", "member", "admin"});
     create.option("--key-file", "FILE", args->file, "Write it to a new file (0600) instead of standard output").file();
     create.run([args](Context& context) { return createKey(context, *args); });
   }

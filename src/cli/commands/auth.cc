@@ -20,7 +20,8 @@ struct LoginArgs {
 // gsk_<20 characters of an id>_<43 characters of base64url>
 bool looksLikeKey(std::string_view key) {
   if (key.size() != 4 + kIdChars + 1 + 43 || !key.starts_with("gsk_") || key[4 + kIdChars] != '_') return false;
-  return isIdText("key", fmt::format("key_{}", key.substr(4, kIdChars))) && fromBase64Url(key.substr(5 + kIdChars)).has_value();
+  return isIdText("key", fmt::format("key_{}", key.substr(4, kIdChars))) &&
+         fromBase64Url(key.substr(5 + kIdChars)).has_value();
 }
 
 Result<SecretString> takeKey(const LoginArgs& args) {
@@ -37,7 +38,8 @@ Result<SecretString> takeKey(const LoginArgs& args) {
 }
 
 void warnOfPlainHttp(Context& context, const std::string& url) {
-  const bool local = url.starts_with("http://127.") || url.starts_with("http://localhost") || url.starts_with("http://[::1]");
+  const bool local =
+      url.starts_with("http://127.") || url.starts_with("http://localhost") || url.starts_with("http://[::1]");
   if (url.starts_with("http://") && !local) {
     context.out().note(fmt::format("warning: {} is not encrypted; anyone on the way can read the API key", url));
   }
@@ -46,8 +48,9 @@ void warnOfPlainHttp(Context& context, const std::string& url) {
 Result<int> logIn(Context& context, const LoginArgs& args) {
   GS_TRY(const std::string path, context.configPath());
   Login login;
-  login.baseUrl = args.baseUrl.empty() ? context.environment()("GSTACKS_BASE_URL").value_or(std::string(kDefaultBaseUrl))
-                                       : args.baseUrl;
+  login.baseUrl = args.baseUrl.empty()
+                      ? context.environment()("GSTACKS_BASE_URL").value_or(std::string(kDefaultBaseUrl))
+                      : args.baseUrl;
   while (login.baseUrl.ends_with('/')) login.baseUrl.pop_back();
   login.caFile = args.caFile;
   GS_TRY(login.apiKey, takeKey(args));
@@ -70,8 +73,9 @@ Result<int> logIn(Context& context, const LoginArgs& args) {
     result["configFile"] = path;
     context.out().json(result);
   } else if (!context.out().isQuiet()) {
-    context.out().line(fmt::format("Logged in to {} as {} (tenant {}, role {}).", login.baseUrl, textAt(*identity, "user.email"),
-                                   textAt(*identity, "tenant.name"), textAt(*identity, "role")));
+    context.out().line(fmt::format("Logged in to {} as {} (tenant {}, role {}).", login.baseUrl,
+                                   textAt(*identity, "user.email"), textAt(*identity, "tenant.name"),
+                                   textAt(*identity, "role")));
     context.out().note(fmt::format("stored in {}", path));
   }
   return 0;
@@ -96,12 +100,15 @@ void addAuthCommands(Command& root) {
   const auto args = std::make_shared<LoginArgs>();
   Command& login = auth.add("login", "Check an API key and store it");
   login.option("--base-url", "URL", args->baseUrl, fmt::format("Address of the server (default {})", kDefaultBaseUrl));
-  login.option("--api-key", "KEY", args->apiKey, "The key. Others on this machine can see it in the process list: prefer the ways below");
+  login.option("--api-key", "KEY", args->apiKey,
+               "The key. Others on this machine can see it in the process list: prefer the ways below");
   login.option("--api-key-file", "FILE", args->apiKeyFile, "Read the key from a file; - is standard input").file();
   login.flag("--api-key-stdin", args->apiKeyStdin, "Read the key from standard input");
-  login.option("--ca-file", "FILE", args->caFile, "CA certificates for an https server (default: those of the system)").file();
+  login.option("--ca-file", "FILE", args->caFile, "CA certificates for an https server (default: those of the system)")
+      .file();
   login.details(
-      "Without an option for the key it is asked for on the terminal, and not shown. The key is tried with whoami before\n"
+      "Without an option for the key it is asked for on the terminal, and not shown. The key is tried with whoami "
+      "before\n"
       "anything is stored. The file holds the key in the clear and can be read by its owner only (0600).\n\n"
       "Examples:\n"
       "  gstacks auth login --api-key-file api-key\n"

@@ -62,7 +62,8 @@ Result<int> listBlueprints(Context& context) {
     out.note("no blueprints yet: make one with gstacks blueprint create NAME --archive image.tar");
     return 0;
   }
-  Table table({{"NAME"}, {"ID"}, {"ARCH"}, {"SIZE", Align::kRight}, {"LAYERS", Align::kRight}, {"DIGEST"}, {"CREATED"}});
+  Table table(
+      {{"NAME"}, {"ID"}, {"ARCH"}, {"SIZE", Align::kRight}, {"LAYERS", Align::kRight}, {"DIGEST"}, {"CREATED"}});
   for (const auto& blueprint : blueprints) {
     table.add({textAt(blueprint, "name"), textAt(blueprint, "id"), textAt(blueprint, "architecture"),
                formatBytes(static_cast<std::uint64_t>(numberAt(blueprint, "sizeBytes"))),
@@ -121,11 +122,14 @@ void addBlueprintCommands(Command& root) {
     const auto args = std::make_shared<CreateArgs>();
     Command& create = group.add("create", "Import an image archive as a blueprint");
     create.argument("NAME", args->name, "Name of the new blueprint; it cannot be changed or used again");
-    create.option("--archive", "FILE", args->archive, "An OCI image layout or docker save archive (tar, or tar.gz); - is standard input")
+    create
+        .option("--archive", "FILE", args->archive,
+                "An OCI image layout or docker save archive (tar, or tar.gz); - is standard input")
         .required()
         .file();
     create.details(
-        "The archive is hashed first, so that the server can tell bytes that were damaged on the way; from a pipe it goes\n"
+        "The archive is hashed first, so that the server can tell bytes that were damaged on the way; from a pipe it "
+        "goes\n"
         "unhashed. --timeout covers the whole upload (default 10 minutes and one second for each MiB).\n\n"
         "Examples:\n"
         "  gstacks blueprint create debian-12 --archive debian.tar\n"
@@ -133,7 +137,8 @@ void addBlueprintCommands(Command& root) {
     create.run([args](Context& context) { return createBlueprint(context, *args); });
   }
   group.add("list", "List blueprints").run([](Context& context) { return listBlueprints(context); });
-  const auto add = [&group](std::string name, std::string summary, Result<int> (*action)(Context&, const std::string&)) {
+  const auto add = [&group](std::string name, std::string summary,
+                            Result<int> (*action)(Context&, const std::string&)) {
     const auto reference = std::make_shared<std::string>();
     Command& command = group.add(std::move(name), std::move(summary));
     command.argument("BLUEPRINT", *reference, "Id, name or digest of the blueprint");

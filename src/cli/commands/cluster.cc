@@ -80,7 +80,8 @@ void addClusterCommands(Command& root) {
     const auto args = std::make_shared<CreateArgs>();
     Command& create = cluster.add("create", "Create an empty cluster");
     create.argument("NAME", args->name, "Lowercase letters, digits and hyphens, at most 63");
-    create.option("--kind", "KIND", args->kind, "byo: machines enroll with tokens; managed: never; default byo").oneOf({"byo", "managed"});
+    create.option("--kind", "KIND", args->kind, "byo: machines enroll with tokens; managed: never; default byo")
+        .oneOf({"byo", "managed"});
     create.run([args](Context& context) { return createCluster(context, *args); });
   }
   {

@@ -6,16 +6,22 @@ namespace gs::cli {
 
 std::unique_ptr<Command> buildCommands(GlobalOptions& options) {
   auto root = std::make_unique<Command>("gstacks", "Drive GlobalStacks: hosts, blueprints and sandboxes");
-  root->option("-o,--output", "FORMAT", options.output, "Tables for people, JSON for programs; default table").oneOf({"table", "json"});
+  root->option("-o,--output", "FORMAT", options.output, "Tables for people, JSON for programs; default table")
+      .oneOf({"table", "json"});
   root->flag("-q,--quiet", options.quiet, "Only ids and what was asked for; no notes, no progress");
   root->flag("--no-color", options.noColor, "No colours; the same as NO_COLOR=1");
-  root->option("--timeout", "DURATION", [&options](const std::string& text) -> Status {
-    GS_TRY(const Millis timeout, parseDuration(text));
-    if (timeout <= Millis(0)) return fail(ErrorCode::kInvalidArgument, "must be more than nothing");
-    options.timeout = timeout;
-    return {};
-  }, "For each request (default 30s), and for all of a --wait (default 5m)");
-  root->option("--config-file", "FILE", options.configFile, "Where the login is kept (default ~/.config/gstacks/config.json)").file();
+  root->option(
+      "--timeout", "DURATION",
+      [&options](const std::string& text) -> Status {
+        GS_TRY(const Millis timeout, parseDuration(text));
+        if (timeout <= Millis(0)) return fail(ErrorCode::kInvalidArgument, "must be more than nothing");
+        options.timeout = timeout;
+        return {};
+      },
+      "For each request (default 30s), and for all of a --wait (default 5m)");
+  root->option("--config-file", "FILE", options.configFile,
+               "Where the login is kept (default ~/.config/gstacks/config.json)")
+      .file();
   root->details(
       "Environment:\n"
       "  GSTACKS_API_KEY      API key to use instead of the stored one\n"

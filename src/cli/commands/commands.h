@@ -17,7 +17,8 @@ void addSandboxCommands(Command& root);
 void addExecCommand(Command& sandbox);
 void addCompletionCommand(Command& root);
 
-// The whole tree under `gstacks`, with the options of every command bound to `options`. Both must live while it is used.
+// The whole tree under `gstacks`, with the options of every command bound to `options`. Both must live while it is
+// used.
 [[nodiscard]] std::unique_ptr<Command> buildCommands(GlobalOptions& options);
 
 }  // namespace gs::cli

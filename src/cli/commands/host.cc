@@ -14,7 +14,8 @@ struct HostRef {
 
   [[nodiscard]] Result<std::string> get() const {
     if (positional.empty() == option.empty()) {
-      return fail(ErrorCode::kInvalidArgument, positional.empty() ? "which host? give its id or name" : "give the host once");
+      return fail(ErrorCode::kInvalidArgument,
+                  positional.empty() ? "which host? give its id or name" : "give the host once");
     }
     return positional.empty() ? option : positional;
   }
@@ -65,8 +66,17 @@ Result<int> listHosts(Context& context, const ListArgs& args) {
     return 0;
   }
   const auto clusters = namesById(*api, kClusters);
-  Table table({{"NAME"}, {"ID"}, {"STATE"}, {"CLUSTER"}, {"ARCH"}, {"CPUS", Align::kRight}, {"MEMORY", Align::kRight},
-               {"RUNTIMES"}, {"SANDBOXES", Align::kRight}, {"AGENT"}, {"LAST SEEN"}});
+  Table table({{"NAME"},
+               {"ID"},
+               {"STATE"},
+               {"CLUSTER"},
+               {"ARCH"},
+               {"CPUS", Align::kRight},
+               {"MEMORY", Align::kRight},
+               {"RUNTIMES"},
+               {"SANDBOXES", Align::kRight},
+               {"AGENT"},
+               {"LAST SEEN"}});
   for (const auto& host : hosts) {
     table.add({textAt(host, "name"), textAt(host, "id"), stateCell(textAt(host, "state")),
                nameOr(clusters, textAt(host, "clusterId")), textAt(host, "architecture"),

@@ -33,8 +33,15 @@ Result<int> listSandboxes(Context& context, const ListArgs& args) {
     return 0;
   }
   const auto hosts = namesById(*api, kHosts);
-  Table table({{"NAME"}, {"ID"}, {"STATE"}, {"BLUEPRINT"}, {"HOST"}, {"CPU", Align::kRight}, {"MEMORY", Align::kRight},
-               {"CREATED"}, {"REASON"}});
+  Table table({{"NAME"},
+               {"ID"},
+               {"STATE"},
+               {"BLUEPRINT"},
+               {"HOST"},
+               {"CPU", Align::kRight},
+               {"MEMORY", Align::kRight},
+               {"CREATED"},
+               {"REASON"}});
   for (const auto& sandbox : sandboxes) {
     table.add({textAt(sandbox, "name"), textAt(sandbox, "id"), stateCell(textAt(sandbox, "state")),
                textAt(sandbox, "blueprint.name"), nameOr(hosts, textAt(sandbox, "hostId")),
@@ -74,8 +81,9 @@ void showSandbox(Context& context, ApiClient& api, const Json& sandbox) {
   p.add("CPUs", formatCpu(static_cast<std::uint64_t>(numberAt(sandbox, "resources.cpuMillis"))));
   p.add("Memory", formatBytes(static_cast<std::uint64_t>(numberAt(sandbox, "resources.memoryBytes"))));
   p.add("Processes", fmt::format("{}", numberAt(sandbox, "resources.pids")));
-  p.add("Command", has(sandbox, "command") ? Json(linesAt(sandbox, "command")).dump(-1, ' ', false, Json::error_handler_t::replace)
-                                           : std::string("none: waits for exec"));
+  p.add("Command", has(sandbox, "command")
+                       ? Json(linesAt(sandbox, "command")).dump(-1, ' ', false, Json::error_handler_t::replace)
+                       : std::string("none: waits for exec"));
   p.add("Directory", textAt(sandbox, "workingDir"));
   p.add("User", textAt(sandbox, "user"));
   p.add("Created", when("createdAt"));
@@ -159,8 +167,8 @@ void addSandboxCommands(Command& root) {
     Command& list = group.add("list", "List sandboxes");
     list.option("--host-id", "HOST", args->host, "Only sandboxes on this host (id or name)");
     list.option("--state", "STATE", args->state, "Only sandboxes in this state")
-        .oneOf({"requested", "placing", "provisioning", "starting", "running", "stopped", "archived", "failed", "deleting",
-                "unknown"});
+        .oneOf({"requested", "placing", "provisioning", "starting", "running", "stopped", "archived", "failed",
+                "deleting", "unknown"});
     list.run([args](Context& context) { return listSandboxes(context, *args); });
   }
   {
@@ -176,10 +184,13 @@ void addSandboxCommands(Command& root) {
     command.argument("SANDBOX", args->sandbox, "Id or name of the sandbox");
     addWaitFlags(command, args->wait, goal);
     if (action == stopSandbox) {
-      command.option("--grace", "DURATION", [args](const std::string& text) -> Status {
-        GS_TRY(args->grace, parseDuration(text));
-        return {};
-      }, "Between TERM and KILL: 0 to 10m (default 10s)");
+      command.option(
+          "--grace", "DURATION",
+          [args](const std::string& text) -> Status {
+            GS_TRY(args->grace, parseDuration(text));
+            return {};
+          },
+          "Between TERM and KILL: 0 to 10m (default 10s)");
     }
     command.run([args, action](Context& context) { return action(context, *args); });
     return command;

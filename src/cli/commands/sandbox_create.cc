@@ -99,27 +99,39 @@ void addCreateCommand(Command& sandbox) {
   create.option("--cluster", "CLUSTER", args->cluster, "On a host of this cluster (default: the default cluster)");
   create.option("--tag", "KEY=VALUE", args->tags, "Only on hosts with this tag");
   create.option("--trait", "TRAIT", args->traits, "Only on hosts with this trait, such as arm64 or kvm");
-  create.option("--runtime", "RUNTIME", args->runtime, "What runs it; default docker, sbx is coming soon").oneOf({"docker", "sbx"});
-  create.option("--cpu", "CPUS", [args](const std::string& text) -> Status {
-    GS_TRY(args->cpuMillis, parseCpu(text));
-    return {};
-  }, "CPU time: 2, 0.5, 500m (default 1)");
-  create.option("--memory", "SIZE", [args](const std::string& text) -> Status {
-    GS_TRY(args->memoryBytes, parseBytes(text));
-    return {};
-  }, "Memory: 512MiB, 2GiB (default 512MiB)");
-  create.option("--pids", "N", [args](const std::string& text) { return parseCount(text, args->pids); },
-                "Processes and threads at a time (default 512)");
-  create.option("-e,--env", "NAME=VALUE", args->env, "A variable for the workload and every exec; not a place for secrets");
+  create.option("--runtime", "RUNTIME", args->runtime, "What runs it; default docker, sbx is coming soon")
+      .oneOf({"docker", "sbx"});
+  create.option(
+      "--cpu", "CPUS",
+      [args](const std::string& text) -> Status {
+        GS_TRY(args->cpuMillis, parseCpu(text));
+        return {};
+      },
+      "CPU time: 2, 0.5, 500m (default 1)");
+  create.option(
+      "--memory", "SIZE",
+      [args](const std::string& text) -> Status {
+        GS_TRY(args->memoryBytes, parseBytes(text));
+        return {};
+      },
+      "Memory: 512MiB, 2GiB (default 512MiB)");
+  create.option(
+      "--pids", "N", [args](const std::string& text) { return parseCount(text, args->pids); },
+      "Processes and threads at a time (default 512)");
+  create.option("-e,--env", "NAME=VALUE", args->env,
+                "A variable for the workload and every exec; not a place for secrets");
   create.option("-w,--workdir", "DIR", args->workingDir, "Where the workload and every exec start");
   create.option("-u,--user", "USER", args->user, "Who they run as: name or number, with :group if wanted");
   addWaitFlags(create, args->wait, "it runs");
-  create.trailing("COMMAND", args->command, "The workload, without a shell. Absent: the sandbox waits for exec", Need::kOptional);
+  create.trailing("COMMAND", args->command, "The workload, without a shell. Absent: the sandbox waits for exec",
+                  Need::kOptional);
   create.details(
-      "With --wait the exit code is 5 when the sandbox fails and 6 when it takes longer than --timeout (default 5m).\n\n"
+      "With --wait the exit code is 5 when the sandbox fails and 6 when it takes longer than --timeout (default "
+      "5m).\n\n"
       "Examples:\n"
       "  gstacks sandbox create --blueprint debian-12 --name scratch\n"
-      "  gstacks sandbox create --blueprint debian-12 --memory 2GiB --cpu 2 -e PORT=8000 -- python3 -m http.server 8000");
+      "  gstacks sandbox create --blueprint debian-12 --memory 2GiB --cpu 2 -e PORT=8000 -- python3 -m http.server "
+      "8000");
   create.run([args](Context& context) { return createSandbox(context, *args); });
 }
 

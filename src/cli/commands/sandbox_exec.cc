@@ -48,13 +48,17 @@ void addExecCommand(Command& sandbox) {
   exec.option("-e,--env", "NAME=VALUE", args->env, "A variable for the program");
   exec.option("-w,--workdir", "DIR", args->workingDir, "Where to run (default: the sandbox's)");
   exec.option("-u,--user", "USER", args->user, "Who to run as (default: the sandbox's)");
-  exec.option("--wait-running", "DURATION", [args](const std::string& text) -> Status {
-    GS_TRY(args->wait, parseDuration(text));
-    if (args->wait > kLongestWait) return fail(ErrorCode::kInvalidArgument, "at most 60s");
-    return {};
-  }, "How long to wait for a sandbox that is starting, 60s at most (default 30s)");
+  exec.option(
+      "--wait-running", "DURATION",
+      [args](const std::string& text) -> Status {
+        GS_TRY(args->wait, parseDuration(text));
+        if (args->wait > kLongestWait) return fail(ErrorCode::kInvalidArgument, "at most 60s");
+        return {};
+      },
+      "How long to wait for a sandbox that is starting, 60s at most (default 30s)");
   exec.details(
-      "The exit code is the program's, or 128 plus the number of the signal that ended it; 125 when it could not be run\n"
+      "The exit code is the program's, or 128 plus the number of the signal that ended it; 125 when it could not be "
+      "run\n"
       "or the connection was lost. INT and TERM are passed on to the program; the second one ends gstacks, and the\n"
       "program is hung up.\n\n"
       "Examples:\n"

@@ -42,7 +42,8 @@ Result<int> createToken(Context& context, const CreateArgs& args) {
   if (!file) out.line(secret.reveal());
   out.note(fmt::format("token {} enrolls {} host(s), ends {}", textAt(token, "id"), numberAt(token, "maxUses"),
                        formatAge(textAt(token, "expiresAt"), context.now())));
-  out.note(file ? fmt::format("written to {} (0600)", args.file) : "it is shown this once; keep it in a file for the agent");
+  out.note(file ? fmt::format("written to {} (0600)", args.file)
+                : "it is shown this once; keep it in a file for the agent");
   out.note(fmt::format("on the machine: gstacks-agent enroll --server https://SERVER:8443 --token-file {}",
                        file ? args.file : "FILE"));
   return 0;
@@ -63,7 +64,8 @@ Result<int> listTokens(Context& context) {
     table.add({textAt(token, "id"), textAt(token, "name"), stateCell(textAt(token, "state")),
                nameOr(clusters, textAt(token, "clusterId")),
                fmt::format("{}/{}", numberAt(token, "uses"), numberAt(token, "maxUses")),
-               formatAge(textAt(token, "expiresAt"), context.now()), formatAge(textAt(token, "createdAt"), context.now())});
+               formatAge(textAt(token, "expiresAt"), context.now()),
+               formatAge(textAt(token, "createdAt"), context.now())});
   }
   out.table(table);
   return 0;
@@ -86,24 +88,35 @@ void addTokenCommands(Command& root) {
   {
     const auto args = std::make_shared<CreateArgs>();
     Command& create = token.add("create", "Create a provisioning token and show it once");
-    create.option("--cluster", "CLUSTER", args->cluster, "Cluster that the machines join (default: the default cluster)");
+    create.option("--cluster", "CLUSTER", args->cluster,
+                  "Cluster that the machines join (default: the default cluster)");
     create.option("--name", "NAME", args->name, "A name for people");
-    create.option("--max-uses", "N", [args](const std::string& text) -> Status {
-      if (text.empty() || text.size() > 9 || !std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; })) {
-        return fail(ErrorCode::kInvalidArgument, fmt::format("'{}' is not a whole number", text));
-      }
-      args->maxUses = std::stoll(text);
-      return {};
-    }, "How many machines may enroll with it, 1 to 1000 (default 1)");
-    create.option("--expires-in", "DURATION", [args](const std::string& text) -> Status {
-      GS_TRY(args->expiresIn, parseDuration(text));
-      return {};
-    }, "Its life: 600, 10m, 24h, 7d; one minute to 30 days (default 1h)");
-    create.option("--token-file", "FILE", args->file, "Write it to a new file (0600) instead of standard output").file();
+    create.option(
+        "--max-uses", "N",
+        [args](const std::string& text) -> Status {
+          if (text.empty() || text.size() > 9 ||
+              !std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; })) {
+            return fail(ErrorCode::kInvalidArgument, fmt::format("'{}' is not a whole number", text));
+          }
+          args->maxUses = std::stoll(text);
+          return {};
+        },
+        "How many machines may enroll with it, 1 to 1000 (default 1)");
+    create.option(
+        "--expires-in", "DURATION",
+        [args](const std::string& text) -> Status {
+          GS_TRY(args->expiresIn, parseDuration(text));
+          return {};
+        },
+        "Its life: 600, 10m, 24h, 7d; one minute to 30 days (default 1h)");
+    create.option("--token-file", "FILE", args->file, "Write it to a new file (0600) instead of standard output")
+        .file();
     create.details("Example:\n  gstacks token create --max-uses 20 --expires-in 24h --token-file token");
     create.run([args](Context& context) { return createToken(context, *args); });
   }
-  token.add("list", "List provisioning tokens, without their secrets").run([](Context& context) { return listTokens(context); });
+  token.add("list", "List provisioning tokens, without their secrets").run([](Context& context) {
+    return listTokens(context);
+  });
   {
     const auto reference = std::make_shared<std::string>();
     Command& revoke = token.add("revoke", "Revoke a provisioning token; hosts that enrolled with it stay");
