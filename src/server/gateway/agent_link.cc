@@ -52,6 +52,7 @@ AgentLink::AgentLink(GatewayHub& hub, HostId host, std::shared_ptr<WebSocket> so
       host_(std::move(host)),
       socket_(std::move(socket)),
       heardAt_(hub.clock_.steadyNow()),
+      closing_(hub.executor_),
       channels_(hub.executor_, hub.clock_, hub.settings_.ticketLifetime,
                 [this](std::vector<SecretString> tickets) { send(OpenChannels{std::move(tickets)}); }) {}
 
@@ -61,7 +62,7 @@ Task<void> AgentLink::run(std::string serialHex) {
   const auto self = shared_from_this();
   if (auto refusal = co_await greet(std::move(serialHex))) {
     logWarn("link_refused", {{"host", host_.text()}, {"code", refusal->code}, {"reason", refusal->reason}});
-    co_return co_await socket_->close(refusal->code, std::move(refusal->reason));
+    hub_.end(self, refusal->code, std::move(refusal->reason), "link_closed", GatewayHub::Ending::kRecorded);
   }
   while (!ended_) {
     const auto bytes = co_await socket_->read();
@@ -82,6 +83,16 @@ Task<void> AgentLink::run(std::string serialHex) {
     co_await receive(std::move(*message));
   }
   hub_.end(self, 1000, "", "link_closed", GatewayHub::Ending::kRecorded);
+  // The connection lives no longer than this call, and the peer is to hear why.
+  while (!closed_) co_await closing_.waitUntil(Deadline::never());
+}
+
+Task<void> AgentLink::close(std::uint16_t code, std::string reason) {
+  const auto self = shared_from_this();
+  co_await socket_->close(code, std::move(reason));
+  socket_->abort();
+  closed_ = true;
+  closing_.notifyAll();
 }
 
 Task<std::optional<AgentLink::Refusal>> AgentLink::greet(std::string serialHex) {

@@ -22,7 +22,6 @@ class AgentLink : public std::enable_shared_from_this<AgentLink> {
 
   [[nodiscard]] const HostId& host() const { return host_; }
   [[nodiscard]] std::uint64_t epoch() const { return epoch_; }
-  [[nodiscard]] WebSocket& socket() { return *socket_; }
   [[nodiscard]] ChannelPool& channels() { return channels_; }
   [[nodiscard]] bool canExec() const { return canExec_; }
   // The host has or gets sandboxes: worth keeping spare channels for.
@@ -32,6 +31,8 @@ class AgentLink : public std::enable_shared_from_this<AgentLink> {
   [[nodiscard]] bool greeted() const { return greeted_; }
   [[nodiscard]] bool ended() const { return ended_; }
   void markEnded() { ended_ = true; }
+  // Closes the socket and drops it; run() returns no sooner than that.
+  [[nodiscard]] Task<void> close(std::uint16_t code, std::string reason);
 
  private:
   class Working;
@@ -64,6 +65,8 @@ class AgentLink : public std::enable_shared_from_this<AgentLink> {
   bool ended_ = false;
   bool canExec_ = false;
   bool draining_ = false;
+  bool closed_ = false;
+  Event closing_;
   std::list<std::string> outbound_;  // an empty deque would cost half a kilobyte
   ChannelPool channels_;
 };

@@ -2,18 +2,14 @@
 
 #include "base/encoding.h"
 #include "base/log.h"
+#include "server/identity/credentials.h"
 #include "wire/messages.h"
 
 namespace gs {
 namespace {
 
-constexpr std::size_t kSecretChars = 43;  // base64url of 32 bytes
+constexpr std::size_t kPinChars = 43;  // base64url of 32 bytes
 constexpr std::size_t kMaxHostName = 63;
-
-struct TokenParts {
-  TokenId id;
-  std::string secretHash;
-};
 
 Error malformed() {
   return makeError(ErrorCode::kUnauthenticated, "this is not a provisioning token")
@@ -21,25 +17,19 @@ Error malformed() {
       .withFix("copy the whole token, from gsp_ to its end");
 }
 
-// gsp_<20>_<43>_<43>. The last two parts may hold underscores themselves, so the lengths tell them apart.
-Result<TokenParts> parseToken(std::string_view text, const std::string& pin) {
-  constexpr std::string_view kPrefix = "gsp_";
-  if (text.size() != kPrefix.size() + kIdChars + 1 + kSecretChars + 1 + kSecretChars || !text.starts_with(kPrefix)) {
-    return fail(malformed());
-  }
-  text.remove_prefix(kPrefix.size());
-  const auto id = TokenId::parse(fmt::format("tok_{}", text.substr(0, kIdChars)));
-  const auto secret = text.substr(kIdChars + 1, kSecretChars);
-  const auto pinned = fromBase64Url(text.substr(kIdChars + 1 + kSecretChars + 1));
-  const bool separated = text[kIdChars] == '_' && text[kIdChars + 1 + kSecretChars] == '_';
-  if (!id || !separated || !fromBase64Url(secret) || !pinned) return fail(malformed());
-  // An agent never sends a token to a server with another key, so this is a token of some other control plane.
+// The pin in the token must be ours: an agent never sends a token to a server with another key, so one that has another
+// pin belongs to some other control plane.
+Result<PresentedToken> parseToken(std::string_view text, const std::string& pin) {
+  auto presented = parseProvisioningToken(text);
+  if (!presented) return fail(malformed());
+  const auto pinned = fromBase64Url(text.substr(text.size() - kPinChars));
+  if (!pinned || text[text.size() - kPinChars - 1] != '_') return fail(malformed());
   if (!constantTimeEqual(*pinned, pin)) {
     return fail(makeError(ErrorCode::kUnauthenticated, "the provisioning token belongs to another control plane")
                     .withReason("token_unknown")
                     .withFix("make a new provisioning token on this server (gstacks token create)"));
   }
-  return TokenParts{*id, Digest::of(secret).raw()};
+  return presented;
 }
 
 }  // namespace
@@ -81,7 +71,7 @@ Task<Result<std::string>> EnrollmentService::enrollAdmitted(std::string body) {
   GS_CO_TRY(auto token, parseToken(request.token.reveal(), authority_.pin()));
   Store::Enrollment enrollment;
   enrollment.tokenId = std::move(token.id);
-  enrollment.secretHash = std::move(token.secretHash);
+  enrollment.secretHash = std::move(token.hash);
   enrollment.hostId = HostId::make();
   enrollment.wantedName = (request.hostName.empty() ? request.facts.hostname : request.hostName).substr(0, kMaxHostName);
   enrollment.facts = std::move(request.facts);

@@ -12,11 +12,6 @@ constexpr std::uint16_t kSilent = 4408;
 constexpr std::uint16_t kSuperseded = 4409;
 constexpr std::uint16_t kGoingAway = 1001;
 
-Task<void> closeSocket(std::shared_ptr<AgentLink> link, std::uint16_t code, std::string reason) {
-  co_await link->socket().close(code, std::move(reason));
-  link->socket().abort();
-}
-
 }  // namespace
 
 GatewayHub::GatewayHub(Executor executor, Store& store, SandboxEvents& events, BlobCredentials& credentials,
@@ -114,7 +109,7 @@ Task<void> GatewayHub::finish(std::shared_ptr<AgentLink> link, std::uint16_t cod
     if (!done) logWarn("link_down_not_recorded", {{"host", link->host().text()}, {"error", done.error().describe()}});
     events_.notify(SandboxId());
   }
-  co_await closeSocket(std::move(link), code, std::move(closeReason));
+  co_await link->close(code, std::move(closeReason));
 }
 
 Task<void> GatewayHub::watch() {
@@ -151,13 +146,13 @@ Task<void> GatewayHub::stop() {
     if (!link || link->ended()) continue;
     if (link->epoch() == 0) {
       link->markEnded();
-      closers.spawn("close", closeSocket(link, kGoingAway, "the server stops"));
+      closers.spawn("close", link->close(kGoingAway, "the server stops"));
     }
   }
   for (const auto& [host, link] : links_) {
     link->markEnded();
     link->channels().close(nullptr);
-    closers.spawn("close", closeSocket(link, kGoingAway, "the server stops"));
+    closers.spawn("close", link->close(kGoingAway, "the server stops"));
   }
   links_.clear();
   co_await closers.join();
