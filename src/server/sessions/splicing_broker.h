@@ -1,9 +1,11 @@
 // SessionBroker: checks the open frame, finds a channel, then carries frames between the two sockets.
 //
 // It reads frame types, never payloads, except to see that a signal is JSON. Loop thread only; store, hub and events
-// must outlive it. Limits: `maxPerTenant` sessions of a tenant at once (see openSessions()).
+// must outlive it. Limits: `maxPerTenant` sessions of a tenant at once. Restart: nothing is kept; programs get HUP from
+// their agent when the channel goes.
 #pragma once
 
+#include <expected>
 #include <unordered_map>
 
 #include "server/gateway/link_hub.h"
@@ -11,6 +13,8 @@
 #include "server/sessions/session_broker.h"
 
 namespace gs {
+
+struct OpenRequest;
 
 struct SessionBrokerSettings {
   Millis openTimeout{10'000};
@@ -27,13 +31,31 @@ class SplicingBroker final : public SessionBroker {
   // Whether the tenant may open one more: kResourceExhausted (reason too_many). For the answer before the upgrade; run()
   // checks again.
   [[nodiscard]] Status checkQuota(const TenantId& tenant) const;
+  // Closes every session with 1001, and from now on every new one at once. Returns when the sockets are closed. Call it
+  // before the HTTP server stops, or clients see a broken connection.
+  [[nodiscard]] Task<void> stop();
 
  private:
-  struct Opening;
-  [[nodiscard]] Task<Result<Opening>> open(Actor actor, std::shared_ptr<WebSocket> client, SessionId session);
-  [[nodiscard]] Task<Result<SandboxRecord>> waitUntilRunning(Actor actor, std::string sandbox, Deadline deadline,
+  // Why a session did not come about: a problem to tell, or only a close code.
+  struct Refusal {
+    std::uint16_t closeCode = 0;
+    Error error;
+    enum class Tell : std::uint8_t { kProblem, kCloseOnly } tell = Tell::kProblem;
+  };
+  struct Opening {
+    SandboxRecord sandbox;
+    std::shared_ptr<WebSocket> channel;
+    std::string program;
+  };
+  class Registration;
+
+  [[nodiscard]] Task<std::expected<Opening, Refusal>> open(Actor actor, std::shared_ptr<WebSocket> client, SessionId session);
+  [[nodiscard]] Task<std::expected<OpenRequest, Refusal>> readOpen(std::shared_ptr<WebSocket> client);
+  [[nodiscard]] Task<Result<SandboxRecord>> waitUntilRunning(TenantId tenant, std::string sandbox, Deadline deadline,
                                                              std::shared_ptr<WebSocket> client);
-  [[nodiscard]] Task<void> audit(Actor actor, std::string action, SandboxId sandbox, std::string detail);
+  [[nodiscard]] Task<Result<std::shared_ptr<WebSocket>>> begin(HostId host, SessionOpen message);
+  [[nodiscard]] Task<Status> audit(Actor actor, std::string action, SandboxId sandbox, std::string detail);
+  [[nodiscard]] static Refusal refusalOf(Error error);
 
   Store& store_;
   LinkHub& hub_;
@@ -41,6 +63,8 @@ class SplicingBroker final : public SessionBroker {
   const Clock& clock_;
   SessionBrokerSettings settings_;
   std::unordered_map<TenantId, std::size_t> open_;
+  std::unordered_map<WebSocket*, std::weak_ptr<WebSocket>> clients_;
+  bool stopping_ = false;
 };
 
 }  // namespace gs

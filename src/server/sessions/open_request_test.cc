@@ -1,0 +1,64 @@
+#include "server/sessions/open_request.h"
+
+#include <gtest/gtest.h>
+
+namespace gs {
+namespace {
+
+TEST(OpenRequest, ReadsEveryMember) {
+  const auto request = parseOpenRequest(R"({"kind":"exec","sandboxId":"box-1","argv":["sh","-c","echo ü",""],"env":{"A":"1","B_2":""},)"
+                                        R"("workingDir":"/tmp","user":"1000:users","waitMs":60000})");
+  ASSERT_TRUE(request) << request.error().describe();
+  EXPECT_EQ(request->sandbox, "box-1");
+  EXPECT_EQ(request->exec, (ExecSession{{"sh", "-c", "echo ü", ""}, {"A=1", "B_2="}, "/tmp", "1000:users"}));
+  EXPECT_EQ(request->wait, Millis(60'000));
+}
+
+TEST(OpenRequest, RefusesWhatBreaksTheContractAndSaysWhere) {
+  struct Row {
+    std::string json;
+    std::string where;
+  };
+  const auto with = [](std::string more) { return R"({"kind":"exec","sandboxId":"box","argv":["a"],)" + more + "}"; };
+  const std::string big(32'769, 'x');
+  const std::vector<Row> rows{
+      {"", ""},
+      {"[]", ": must be an object"},
+      {"{}", "/kind: is missing"},
+      {R"({"kind":"exec","argv":["a"]})", "/sandboxId: is missing"},
+      {R"({"kind":"exec","sandboxId":"box"})", "/argv: is missing"},
+      {R"({"kind":"shell","sandboxId":"box","argv":["a"]})", "/kind"},
+      {R"({"kind":"exec","sandboxId":"Box","argv":["a"]})", "/sandboxId"},
+      {R"({"kind":"exec","sandboxId":"sbx_xyz","argv":["a"]})", "/sandboxId"},
+      {R"({"kind":"exec","sandboxId":"box","argv":[]})", "/argv"},
+      {R"({"kind":"exec","sandboxId":"box","argv":"a"})", "/argv"},
+      {R"({"kind":"exec","sandboxId":"box","argv":["a",1]})", "/argv/1"},
+      {R"({"kind":"exec","sandboxId":"box","argv":["a\u0000b"]})", "/argv/0"},
+      {R"({"kind":"exec","sandboxId":"box","argv":[")" + big + R"("]})", "/argv/0"},
+      {R"({"kind":"exec","sandboxId":"box","argv":[")" + big.substr(9) + R"(",")" + big.substr(9) + R"("]})", "together"},
+      {with(R"("env":[])"), "/env"},
+      {with(R"("env":{"1A":"x"})"), "/env/1A"},
+      {with(R"("env":{"A/B":"x"})"), "/env/A~1B"},
+      {with(R"("env":{"A":null})"), "/env/A"},
+      {with(R"("env":null)"), "/env"},
+      {with(R"("workingDir":"tmp")"), "/workingDir"},
+      {with(R"("workingDir":null)"), "/workingDir"},
+      {with(R"("user":"a b")"), "/user"},
+      {with(R"("user":"root:")"), "/user"},
+      {with(R"("waitMs":60001)"), "/waitMs"},
+      {with(R"("waitMs":-1)"), "/waitMs"},
+      {with(R"("waitMs":1.5)"), "/waitMs"},
+      {with(R"("tty":true)"), "/tty: is not known"},
+      {with(R"("kind":"exec")"), "repeats a key"},
+  };
+  for (const auto& row : rows) {
+    SCOPED_TRACE(row.json.substr(0, 100));
+    const auto request = parseOpenRequest(row.json);
+    ASSERT_FALSE(request);
+    EXPECT_EQ(request.error().code, ErrorCode::kInvalidArgument);
+    EXPECT_NE(request.error().message.find(row.where), std::string::npos) << request.error().message;
+  }
+}
+
+}  // namespace
+}  // namespace gs

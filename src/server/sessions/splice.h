@@ -1,0 +1,25 @@
+// Carries the frames of an open session both ways until one side ends it.
+//
+// Two pumps, one message each: the next is read when the last is written, so TCP slows whoever is too fast. Closes
+// neither socket: it says how they should be closed.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "async/task.h"
+#include "net/web_socket.h"
+
+namespace gs {
+
+struct SpliceEnd {
+  std::uint16_t closeCode = 1000;  // for the client
+  std::string closeReason;
+  std::optional<Error> problem;    // to be told in an error frame before that
+  std::string summary;             // for the audit log, one line
+};
+
+[[nodiscard]] Task<SpliceEnd> splice(std::shared_ptr<WebSocket> client, std::shared_ptr<WebSocket> channel);
+
+}  // namespace gs

@@ -1,0 +1,226 @@
+#include "server/sessions/splicing_broker.h"
+
+#include <boost/asio/this_coro.hpp>
+#include <nlohmann/json.hpp>
+
+#include "async/task_group.h"
+#include "async/with_deadline.h"
+#include "base/encoding.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "server/core/fault.h"
+#include "server/core/sandbox_view.h"
+#include "server/sessions/open_request.h"
+#include "server/sessions/splice.h"
+#include "wire/messages.h"
+#include "wire/problem.h"
+#include "wire/session_frames.h"
+
+namespace gs {
+namespace {
+
+constexpr std::uint16_t kGone = 1001;
+constexpr std::uint16_t kViolation = 1002;
+constexpr std::uint16_t kOpenTooLate = 4408;
+constexpr std::size_t kMaxProgram = 120;
+// How often a waiting session looks whether its client is still there.
+constexpr Millis kLook{1'000};
+
+std::string errorFrame(const Error& error, std::uint16_t closeCode) {
+  Json problem = Json::parse(problemJson(error, RequestId::make().text(), "/api/sessions"), nullptr, false);
+  problem["status"] = closeCode - 4000;
+  for (const auto& line : error.details) {
+    const auto fault = parseFaultLine(line);
+    problem["errors"].push_back({{"pointer", fault.pointer}, {"detail", fault.detail}});
+  }
+  return makeSessionFrame(SessionFrameType::kError, canonicalJson(problem));
+}
+
+// It will not run without help: over and done with, and no start is on its way.
+bool hasSettled(const SandboxRecord& record) {
+  switch (record.state) {
+    case SandboxState::kDeleting:
+    case SandboxState::kDeleted: return true;
+    case SandboxState::kFailed:
+    case SandboxState::kStopped:
+    case SandboxState::kArchived: return isCurrent(record) || record.desired != DesiredState::kRunning;
+    default: return false;
+  }
+}
+
+std::string describe(const SandboxRecord& record) {
+  std::string out = fmt::format("the sandbox {} is {}", record.name, sandboxStateName(record.state));
+  if (!record.reason.empty()) out += fmt::format(" ({})", record.reason);
+  if (!record.message.empty()) out += ": " + record.message;
+  return out;
+}
+
+Error gone() { return makeError(ErrorCode::kCancelled, "the client went away"); }
+
+}  // namespace
+
+// Counts a session for as long as it runs.
+class SplicingBroker::Registration {
+ public:
+  Registration(SplicingBroker& broker, TenantId tenant, const std::shared_ptr<WebSocket>& client)
+      : broker_(broker), tenant_(std::move(tenant)), client_(client.get()) {
+    ++broker_.open_[tenant_];
+    broker_.clients_[client_] = client;
+  }
+  ~Registration() {
+    broker_.clients_.erase(client_);
+    const auto it = broker_.open_.find(tenant_);
+    if (--it->second == 0) broker_.open_.erase(it);
+  }
+  Registration(const Registration&) = delete;
+  Registration& operator=(const Registration&) = delete;
+
+ private:
+  SplicingBroker& broker_;
+  TenantId tenant_;
+  WebSocket* client_;
+};
+
+SplicingBroker::SplicingBroker(Store& store, LinkHub& hub, SandboxEvents& events, const Clock& clock,
+                               SessionBrokerSettings settings)
+    : store_(store), hub_(hub), events_(events), clock_(clock), settings_(settings) {}
+
+Status SplicingBroker::checkQuota(const TenantId& tenant) const {
+  const auto it = open_.find(tenant);
+  if (it == open_.end() || it->second < settings_.maxPerTenant) return {};
+  return fail(makeError(ErrorCode::kResourceExhausted, fmt::format("the tenant has {} sessions open already", it->second))
+                  .withReason("too_many"));
+}
+
+Task<void> SplicingBroker::run(Actor actor, std::shared_ptr<WebSocket> client) {
+  if (stopping_) co_return co_await client->close(kGone, "the server stops");
+  const SessionId session = SessionId::make();
+  std::expected<Opening, Refusal> opening = std::unexpected(Refusal{});
+  if (auto quota = checkQuota(actor.tenantId); !quota) {
+    opening = std::unexpected(refusalOf(quota.error()));
+  } else {
+    const Registration registration(*this, actor.tenantId, client);
+    opening = co_await open(actor, client, session);
+    if (opening) {
+      const SandboxId sandbox = opening->sandbox.id;
+      logInfo("session_begin", {{"session", session.text()}, {"sandbox", sandbox.text()}, {"program", opening->program}});
+      auto end = co_await splice(client, opening->channel);
+      if (end.problem) static_cast<void>(co_await client->write(errorFrame(*end.problem, end.closeCode)));
+      co_await client->close(end.closeCode, std::move(end.closeReason));
+      // An abrupt or early end means to the agent that the client is gone: HUP, then KILL.
+      co_await opening->channel->close(end.closeCode == 1000 ? std::uint16_t{1000} : kGone, "the session is over");
+      logInfo("session_end", {{"session", session.text()}, {"sandbox", sandbox.text()}, {"end", end.summary}});
+      const auto noted = co_await audit(actor, "session.end", sandbox, fmt::format("{} {}", session, end.summary));
+      if (!noted) logError("audit_not_written", {{"session", session.text()}, {"error", noted.error().describe()}});
+      co_return;
+    }
+  }
+  const auto& refusal = opening.error();
+  logInfo("session_refused", {{"session", session.text()}, {"code", refusal.closeCode}, {"error", refusal.error.describe()}});
+  if (refusal.tell == Refusal::Tell::kProblem) {
+    static_cast<void>(co_await client->write(errorFrame(refusal.error, refusal.closeCode)));
+  }
+  co_await client->close(refusal.closeCode, refusal.error.message);
+}
+
+SplicingBroker::Refusal SplicingBroker::refusalOf(Error error) {
+  if (error.code == ErrorCode::kCancelled) return {kGone, std::move(error), Refusal::Tell::kCloseOnly};
+  const auto code = sessionCloseCode(error);
+  return {code, std::move(error)};
+}
+
+Task<std::expected<SplicingBroker::Opening, SplicingBroker::Refusal>> SplicingBroker::open(
+    Actor actor, std::shared_ptr<WebSocket> client, SessionId session) {
+  if (actor.role == Role::kViewer) {
+    co_return std::unexpected(refusalOf(makeError(ErrorCode::kPermissionDenied, "a viewer may not open sessions")));
+  }
+  auto request = co_await readOpen(client);
+  if (!request) co_return std::unexpected(std::move(request).error());
+  auto sandbox = co_await waitUntilRunning(actor.tenantId, std::move(request->sandbox), Deadline::after(request->wait), client);
+  if (!sandbox) co_return std::unexpected(refusalOf(std::move(sandbox).error()));
+  std::string program = escapeForLog(request->exec.argv.front(), kMaxProgram);
+  // Written before the program can run; its arguments may hold secrets and are left out.
+  auto noted = co_await audit(actor, "session.begin", sandbox->id, fmt::format("{} exec {}", session, program));
+  if (!noted) co_return std::unexpected(refusalOf(std::move(noted).error()));
+  auto channel = co_await begin(sandbox->hostId, {session, sandbox->id, std::move(request->exec)});
+  if (!channel) {
+    auto refusal = refusalOf(std::move(channel).error());
+    noted = co_await audit(actor, "session.end", sandbox->id, fmt::format("{} not begun: {}", session, refusal.error.message));
+    if (!noted) logError("audit_not_written", {{"session", session.text()}, {"error", noted.error().describe()}});
+    co_return std::unexpected(std::move(refusal));
+  }
+  co_return Opening{std::move(*sandbox), std::move(*channel), std::move(program)};
+}
+
+Task<std::expected<OpenRequest, SplicingBroker::Refusal>> SplicingBroker::readOpen(std::shared_ptr<WebSocket> client) {
+  const auto message = co_await withDeadline(Deadline::after(settings_.openTimeout), "the open frame", client->read());
+  if (!message) {
+    if (message.error().code == ErrorCode::kDeadlineExceeded) co_return std::unexpected(Refusal{kOpenTooLate, message.error()});
+    co_return std::unexpected(refusalOf(gone()));
+  }
+  const auto frame = parseSessionFrame(*message, SessionSide::kFromClient);
+  if (!frame || frame->type != SessionFrameType::kOpen) {
+    co_return std::unexpected(Refusal{kViolation, makeError(ErrorCode::kInvalidArgument, "the first frame must be open"),
+                                      Refusal::Tell::kCloseOnly});
+  }
+  auto request = parseOpenRequest(frame->payload);
+  if (!request) co_return std::unexpected(refusalOf(std::move(request).error()));
+  co_return std::move(*request);
+}
+
+Task<Result<SandboxRecord>> SplicingBroker::waitUntilRunning(TenantId tenant, std::string sandbox, Deadline deadline,
+                                                             std::shared_ptr<WebSocket> client) {
+  auto record = co_await store_.findSandbox(tenant, std::move(sandbox));
+  for (;;) {
+    if (!record) co_return fail(std::move(record).error());
+    if (record->state == SandboxState::kRunning) co_return record;
+    if (hasSettled(*record)) {
+      co_return fail(makeError(ErrorCode::kFailedPrecondition, describe(*record))
+                         .withReason("sandbox_not_running")
+                         .withFix(fmt::format("start it: gstacks sandbox start {}", record->name)));
+    }
+    if (!client->isOpen()) co_return fail(gone());
+    if (deadline.expired()) {
+      const bool unheard = record->state == SandboxState::kUnknown;
+      co_return fail(unheard ? ErrorCode::kUnavailable : ErrorCode::kDeadlineExceeded, describe(*record));
+    }
+    co_await events_.wait(deadline.earlier(Deadline::after(kLook)));
+    // By id from now on: a name may meanwhile be another sandbox's.
+    record = co_await store_.getSandbox(tenant, record->id);
+  }
+}
+
+Task<Result<std::shared_ptr<WebSocket>>> SplicingBroker::begin(HostId host, SessionOpen message) {
+  const auto deadline = Deadline::after(settings_.channelTimeout);
+  const std::string bytes = encode(message);
+  for (;;) {
+    GS_CO_TRY(auto channel, co_await hub_.takeChannel(host, deadline));
+    // A spare may have died unnoticed; nothing has begun on it then.
+    if (co_await channel->write(bytes)) co_return channel;
+    if (deadline.expired()) co_return fail(ErrorCode::kDeadlineExceeded, "the host did not open a channel in time");
+  }
+}
+
+Task<Status> SplicingBroker::audit(Actor actor, std::string action, SandboxId sandbox, std::string detail) {
+  AuditRecord record;
+  record.tenantId = actor.tenantId;
+  record.actor = fmt::format("{}/{}", actor.userId, actor.apiKeyId);
+  record.action = std::move(action);
+  record.subject = sandbox.text();
+  record.detail = std::move(detail);
+  record.at = clock_.wallNow();
+  co_return co_await store_.appendAudit(std::move(record));
+}
+
+Task<void> SplicingBroker::stop() {
+  stopping_ = true;
+  TaskGroup closers(co_await asio::this_coro::executor);
+  std::vector<std::shared_ptr<WebSocket>> clients;
+  for (const auto& [key, weak] : clients_) {
+    if (auto client = weak.lock()) clients.push_back(std::move(client));
+  }
+  for (const auto& client : clients) closers.spawn("close session", client->close(kGone, "the server stops"));
+  co_await closers.join();
+}
+
+}  // namespace gs
