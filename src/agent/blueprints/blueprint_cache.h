@@ -4,14 +4,12 @@
 // verification does not depend on who delivered the bytes. It does NOT choose what to cache, evict, or pull: a blob
 // comes from the BlobSource or is an error that names the fix.
 //
-// On disk, under the cache folder: `blobs/<hex>` (complete, verified when written), `tmp/` (a download under a private
-// name; emptied at start), `quarantine/<hex>.<ms>` (a blob whose bytes changed on disk; for people, never read).
-// In the agent's database: blueprint_cache, one row a manifest (see kBlueprintCacheMigrations).
-// Restart: complete blobs and rows survive; a download starts again. A blob that is in blobs/ without a row is used
-// after its bytes were hashed.
+// On disk: see blob_store.h. In the agent's database: blueprint_cache, one row a manifest (kBlueprintCacheMigrations).
+// Restart: complete blobs and rows survive; a download starts again. Losing the rows loses no blob: the manifest is asked
+// for again. Bytes are hashed whenever they are used, not only when they are written.
 //
-// Lifetime: owned by the daemon; loader, source, pool, database, files and clock outlive it. Threads: loop thread only;
-// hashing, writing and fsync are on the pool. Limits: see BlueprintCacheSettings and blueprint_manifest.h.
+// Lifetime: owned by the daemon; the Parts outlive it. Threads: loop thread only; hashing, writing and fsync are on the
+// pool. Limits: see BlueprintCacheSettings and blueprint_manifest.h; one blob a blueprint is under way at a time.
 #pragma once
 
 #include <filesystem>
