@@ -29,18 +29,6 @@ Error notInitialised(const DataDirectory& directory) {
       .withFix("run `gstacks-server init --data-dir " + directory.root() + "` first");
 }
 
-Result<DataDirectory::Created> addTenant(Store& store, DataDirectory::NewTenant tenant, const Clock& clock) {
-  IdentityService identity(store, clock, "");
-  asio::io_context loop;
-  GS_TRY(auto created, runTask(loop, identity.createTenant(std::move(tenant.name), std::move(tenant.admin))));
-  return DataDirectory::Created{created.record.tenantId, std::move(created.key)};
-}
-
-Result<std::int64_t> countTenants(Store& store) {
-  asio::io_context loop;
-  return runTask(loop, store.countTenants());
-}
-
 Status ensureAuthority(const DataDirectory& directory, const Clock& clock) {
   // One that an interrupted init has left is good: keys are written whole or not at all.
   if (CertificateAuthority::load({directory.authority()}, clock)) return {};
@@ -48,6 +36,14 @@ Status ensureAuthority(const DataDirectory& directory, const Clock& clock) {
 }
 
 }  // namespace
+
+Result<DataDirectory::Created> DataDirectory::addTenant(Store& store, NewTenant tenant, const Clock& clock) const {
+  IdentityService identity(store, clock, "");
+  GS_TRY(auto created, runTask(loop_, identity.createTenant(std::move(tenant.name), std::move(tenant.admin))));
+  return Created{created.record.tenantId, std::move(created.key)};
+}
+
+Result<std::int64_t> DataDirectory::countTenants(Store& store) const { return runTask(loop_, store.countTenants()); }
 
 Result<DataDirectory::Created> DataDirectory::initialise(NewTenant tenant, const Clock& clock) const {
   const Error again = makeError(ErrorCode::kAlreadyExists, root_ + " is initialised already; nothing was changed")

@@ -10,6 +10,8 @@
 // Blocking; used before the loop runs. Restart: all of it but uploads/ survives.
 #pragma once
 
+#include <boost/asio/io_context.hpp>
+
 #include <memory>
 #include <string>
 
@@ -22,7 +24,9 @@ namespace gs {
 
 class DataDirectory {
  public:
-  explicit DataDirectory(std::string root) : root_(std::move(root)) {}
+  // Calls of the store run on `loop`, which must outlive every store that was opened here: the thread of a database lets
+  // go of the loop a moment after its caller has the answer.
+  DataDirectory(asio::io_context& loop, std::string root) : loop_(loop), root_(std::move(root)) {}
 
   [[nodiscard]] const std::string& root() const { return root_; }
   [[nodiscard]] std::string database() const { return root_ + "/server.db"; }
@@ -47,6 +51,10 @@ class DataDirectory {
   [[nodiscard]] Status lock() const;
 
  private:
+  [[nodiscard]] Result<Created> addTenant(Store& store, NewTenant tenant, const Clock& clock) const;
+  [[nodiscard]] Result<std::int64_t> countTenants(Store& store) const;
+
+  asio::io_context& loop_;
   std::string root_;
 };
 

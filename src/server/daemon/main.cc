@@ -27,6 +27,7 @@ struct Options {
   std::string agent = "127.0.0.1:8443";
   std::vector<std::string> agentNames;
   std::string portsFile;
+  std::int64_t certificateLifetime = 24 * 3600;
   bool insecureHttp = false;
 };
 
@@ -76,7 +77,8 @@ enum class Making : std::uint8_t { kFirstTenant, kOneMore };
 
 int makeTenant(const Options& options, Making making) {
   const SystemClock clock;
-  const DataDirectory directory(options.dataDir);
+  asio::io_context loop;
+  const DataDirectory directory(loop, options.dataDir);
   // Refused before anything is touched, the key file included.
   if (making == Making::kFirstTenant && std::filesystem::exists(directory.database())) {
     if (const auto store = directory.openStore(clock)) {
@@ -100,6 +102,7 @@ Result<ServerSettings> settingsFrom(const Options& options) {
   settings.dataDir = options.dataDir;
   settings.agentNames = options.agentNames;
   settings.portsFile = options.portsFile;
+  settings.certificateLifetime = std::chrono::seconds(options.certificateLifetime);
   GS_TRY(settings.http, ListenAddress::parse(options.http));
   GS_TRY(settings.agent, ListenAddress::parse(options.agent));
   if (!settings.http.isLoopback() && !options.insecureHttp) {
@@ -123,9 +126,9 @@ int serve(const Options& options) {
   const SystemClock clock;
   auto settings = settingsFrom(options);
   if (!settings) return report(settings.error());
-  auto start = ServerDaemon::prepare(std::move(*settings), clock);
-  if (!start) return report(start.error());
   asio::io_context loop(1);
+  auto start = ServerDaemon::prepare(loop, std::move(*settings), clock);
+  if (!start) return report(start.error());
   ServerDaemon daemon(loop, std::move(*start), clock);
   const auto ended = runTask(loop, daemon.run());
   return ended ? 0 : report(ended.error());
@@ -159,6 +162,10 @@ int run(int argc, char** argv) {
   serveCommand->add_option("--agent", options.agent, "Address for agents (TLS)")->capture_default_str();
   serveCommand->add_option("--agent-name", options.agentNames, "Name or address by which agents reach this server; repeatable");
   serveCommand->add_option("--ports-file", options.portsFile, "Write the ports that are listened on here, as JSON, once ready");
+  // Below a few seconds a certificate would be due again before its renewal is through.
+  serveCommand->add_option("--certificate-lifetime", options.certificateLifetime, "Seconds that a host's certificate lives")
+      ->check(CLI::Range(5, 30 * 24 * 3600))
+      ->capture_default_str();
   serveCommand->add_flag("--insecure-http", options.insecureHttp, "Allow --http on an address that is not loopback");
 
   auto* version = app.add_subcommand("version", "Print the version");

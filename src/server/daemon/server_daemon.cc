@@ -20,13 +20,14 @@ constexpr Millis kDrainTime{1'000};
 
 }  // namespace
 
-Result<ServerDaemon::Start> ServerDaemon::prepare(ServerSettings settings, const Clock& clock) {
-  const DataDirectory directory(settings.dataDir);
+Result<ServerDaemon::Start> ServerDaemon::prepare(asio::io_context& loop, ServerSettings settings, const Clock& clock) {
+  const DataDirectory directory(loop, settings.dataDir);
   Start start;
   GS_TRY(start.store, directory.openStore(clock));
   GS_CHECK(directory.lock());
   CertificateAuthoritySettings authority;
   authority.directory = directory.authority();
+  authority.clientLifetime = settings.certificateLifetime;
   GS_TRY(start.authority, CertificateAuthority::load(std::move(authority), clock));
   GS_TRY(start.blobs, FileBlobStore::open(directory.root()));
   start.settings = std::move(settings);

@@ -21,6 +21,7 @@ struct ServerSettings {
   ListenAddress http{"127.0.0.1", 8080};
   ListenAddress agent{"127.0.0.1", 8443};
   std::vector<std::string> agentNames;
+  std::chrono::seconds certificateLifetime = std::chrono::hours(24);  // of hosts' certificates
   std::string portsFile;  // empty: none. {"http":N,"agent":N}, written when both listen
 };
 
@@ -33,8 +34,10 @@ class ServerDaemon {
     std::unique_ptr<CertificateAuthority> authority;
     std::shared_ptr<BlobStore> blobs;
   };
-  // Locks and opens the data directory. kFailedPrecondition with the fix when it is not initialised or in use.
-  [[nodiscard]] static Result<Start> prepare(ServerSettings settings, const Clock& clock);
+  // Locks and opens the data directory; `loop` must outlive what is returned. kFailedPrecondition with the fix when it
+  // is not initialised or in use.
+  [[nodiscard]] static Result<Start> prepare(asio::io_context& loop, ServerSettings settings,
+                                             const Clock& clock);
 
   ServerDaemon(asio::io_context& loop, Start start, const Clock& clock);
   ~ServerDaemon();
