@@ -3,6 +3,7 @@
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/multiple_exceptions.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/system/system_error.hpp>
@@ -34,6 +35,9 @@ void reportEnd(const std::string& name, const std::exception_ptr& failure) {
   if (!failure) return;
   try {
     std::rethrow_exception(failure);
+  } catch (const asio::multiple_exceptions& e) {
+    // Both sides of a race threw, as they do when the race itself is cancelled; the first says why.
+    reportEnd(name, e.first_exception());
   } catch (const boost::system::system_error& e) {
     if (e.code() == asio::error::operation_aborted) return;
     logError("task_failed", {{"task", name}, {"error", e.what()}});
