@@ -2,11 +2,8 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/io_context.hpp>
-
+#include "async/run_task.h"
 #include "base/secret.h"
 #include "net/http_client.h"
 
@@ -22,17 +19,7 @@ struct ApiTransport {
   // Runs the task to its end and no further: idle connections stay for the next call.
   template <class T>
   Result<T> run(Task<Result<T>> task) {
-    std::optional<Result<T>> outcome;
-    std::exception_ptr failure;
-    asio::co_spawn(loop, std::move(task), [&](std::exception_ptr e, Result<T> value) {
-      failure = e;
-      if (!e) outcome.emplace(std::move(value));
-      loop.stop();
-    });
-    loop.run();
-    loop.restart();
-    if (failure) std::rethrow_exception(failure);
-    return std::move(*outcome);
+    return runTask(loop, std::move(task));
   }
 };
 
