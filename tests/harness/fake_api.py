@@ -206,6 +206,7 @@ class FakeApi:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # as the real one; else small frames wait for delayed acknowledgements
 
             def log_message(self, *_):
                 pass
