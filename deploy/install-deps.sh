@@ -18,8 +18,10 @@ build_packages=(
 )
 # The Docker engine, and what the demo blueprint is made with.
 demo_packages=(docker.io busybox-static curl debootstrap iproute2 procps python3 util-linux)
-# The black-box tests are Python; skopeo reads the archives we write, as a second opinion; shellcheck reads the scripts.
+# The black-box tests are Python; skopeo reads the archives we write, as a second opinion; shellcheck reads the scripts;
+# faketime sets the clock of a single process.
 test_packages=(
+  faketime
   python3-cryptography python3-jsonschema python3-protobuf python3-pytest python3-requests python3-websocket
   python3-yaml nftables openssl shellcheck skopeo sqlite3 strace xz-utils
 )

@@ -38,3 +38,10 @@ def require_tool(name):
     if not path:
         _missing(f"the program {name}", "not in PATH; deploy/install-deps.sh test installs it")
     return path
+
+
+def require_file(path, what):
+    """A file that a package of the test group brings."""
+    if not os.path.exists(path):
+        _missing(what, f"no {path}; deploy/install-deps.sh test installs it")
+    return path
