@@ -110,7 +110,8 @@ class Runtime {
   [[nodiscard]] virtual Task<Status> create(ContainerPlan plan, Deadline deadline) = 0;
 
   // Starts it. Repeat, already running: success. Exited before: runs again, the same container with its files.
-  // Unknown: kNotFound. The first process cannot be executed: kFailedPrecondition, reason "start_refused".
+  // Unknown: kNotFound. The first process cannot be executed: kFailedPrecondition, reason "start_refused"; frozen by
+  // somebody else: the same code, reason "container_paused".
   [[nodiscard]] virtual Task<Status> start(SandboxId id, Deadline deadline) = 0;
 
   // Ends it: SIGTERM to the first process, SIGKILL after `grace` (at once when zero), and waits until it has ended.

@@ -36,6 +36,7 @@ constexpr std::array kMeanings{
     Meaning{409, "removal of container", ErrorCode::kAborted, "removal_in_progress"},
     Meaning{409, "marked for removal", ErrorCode::kAborted, "removal_in_progress"},
     Meaning{409, "is already in use by container", ErrorCode::kAlreadyExists, "name_taken"},
+    Meaning{409, "cannot start a paused container", ErrorCode::kFailedPrecondition, "container_paused"},
     Meaning{409, "is not running", ErrorCode::kFailedPrecondition, "not_running"},
     // The engine answers 400 when the first process cannot be executed, and 500 on some versions.
     Meaning{400, "oci runtime create failed", ErrorCode::kFailedPrecondition, "start_refused"},

@@ -46,6 +46,8 @@ INSTANTIATE_TEST_SUITE_P(
                   "two removals"},
         ErrorCase{409, "Cannot kill container: x: Container y is not running", ErrorCode::kFailedPrecondition,
                   "not_running", "killed twice"},
+        ErrorCase{409, "cannot start a paused container, try unpause instead", ErrorCode::kFailedPrecondition,
+                  "container_paused", "frozen by somebody else"},
         ErrorCase{409, "conflict: unable to remove repository reference", ErrorCode::kFailedPrecondition,
                   "docker_conflict", "image in use"},
         ErrorCase{400, "Range of CPUs is from 0.01 to 2.00", ErrorCode::kInvalidArgument, "docker_refused", "limits"},
