@@ -35,7 +35,8 @@ class GuestExec {
   // then. Not reading stops the process once the buffers are full (a few hundred KiB), and nothing else.
   [[nodiscard]] virtual Task<Result<ExecEvent>> next() = 0;
   // All of it, however large. Returns when it is in the socket, so a process that does not read makes it wait. Ignored by
-  // a process that has closed its stdin. After writeEof(): kFailedPrecondition. kUnavailable: the connection is gone.
+  // a process that has closed its stdin. After writeEof(): kFailedPrecondition. kUnavailable: the process has ended or
+  // the guest is gone; next() tells which, and what came before it.
   [[nodiscard]] virtual Task<Status> write(std::string data) = 0;
   // Repeat is harmless.
   [[nodiscard]] virtual Task<Status> writeEof() = 0;

@@ -38,16 +38,19 @@ Task<Result<std::string_view>> GuestConnection::readFrame() {
 Task<Status> GuestConnection::writeFrame(std::string payload) {
   const auto guard = co_await writing_.lock();
   if (closed_) co_return fail(ErrorCode::kUnavailable, "the connection to the sandbox is closed");
+  if (writeFailed_) co_return fail(ErrorCode::kUnavailable, "the sandbox takes no more on this connection");
   const auto frame = makeGuestFrame(payload);
-  struct CloseUnlessDone {
+  struct CloseUnlessReturned {
     GuestConnection& connection;
-    bool done = false;
-    ~CloseUnlessDone() {
-      if (!done) connection.close();
+    bool returned = false;
+    ~CloseUnlessReturned() {
+      if (!returned) connection.close();
     }
   } whole{*this};
   auto status = co_await stream_->write(frame);
-  whole.done = status.has_value();
+  whole.returned = true;
+  // Not closed: a process that ended while its input was on the way has left its output and exit in our queue.
+  writeFailed_ = !status.has_value();
   co_return status;
 }
 

@@ -26,7 +26,8 @@ class GuestConnection {
   // The next payload, valid until the next call. kUnavailable: closed or broken; kDataLoss: a frame over the limit, or the
   // end in the middle of one; the connection is closed then. Cancelled: one frame may be lost, so close it after.
   [[nodiscard]] Task<Result<std::string_view>> readFrame();
-  // Adds the length. Waits for frames that others are writing. kUnavailable: closed or broken.
+  // Adds the length. Waits for frames that others are writing. kUnavailable: closed, or the peer takes no more; what it
+  // sent before can still be read then, and reading is what tells its end. Later writes fail too.
   // Cancelled while the bytes go out: the connection is closed, because half a frame may be in it.
   [[nodiscard]] Task<Status> writeFrame(std::string payload);
   // Pending calls end with kUnavailable. Repeat is harmless.
@@ -38,6 +39,7 @@ class GuestConnection {
   GuestFrameParser parser_;
   pid_t peerPid_ = 0;
   bool closed_ = false;
+  bool writeFailed_ = false;
 };
 
 }  // namespace gs
