@@ -113,6 +113,7 @@ Task<void> ServerDaemon::stop() {
   // Those who wait get their answer first; then agents hear that the server goes; then the doors close.
   health_.beginStop();
   sandboxes_.beginStop();
+  co_await sessions_.stop();
   if (api_) co_await api_->drain(Deadline::after(kDrainTime));
   co_await hub_.stop();
   if (http_) co_await http_->stop();
