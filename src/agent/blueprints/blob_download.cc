@@ -10,8 +10,8 @@ Task<Result<std::string>> nextPiece(BodyReader* body, Deadline deadline, Millis 
   const auto limit = Deadline::after(stallTimeout).earlier(deadline);
   auto piece = co_await withDeadline(limit, "the download", body->next());
   if (piece || piece.error().code != ErrorCode::kDeadlineExceeded || deadline.expired()) co_return piece;
-  auto error = makeError(ErrorCode::kUnavailable,
-                         fmt::format("the download brought no byte for {} ms", stallTimeout.count()));
+  auto error =
+      makeError(ErrorCode::kUnavailable, fmt::format("the download brought no byte for {} ms", stallTimeout.count()));
   error.reason = "download_stalled";
   co_return fail(std::move(error));
 }

@@ -30,8 +30,8 @@ struct BlobDownload {
 };
 
 // kDataLoss "blueprint_bytes_differ": wrong, missing or surplus bytes. kUnavailable: the transfer broke, or brought
-// nothing for the stall time (reason "download_stalled"). kResourceExhausted: the disk is full. Others: the source's own.
-// The parts of `download` outlive the call.
+// nothing for the stall time (reason "download_stalled"). kResourceExhausted: the disk is full. Others: the source's
+// own. The parts of `download` outlive the call.
 [[nodiscard]] Task<Status> downloadBlob(BlobDownload download, BlobRef blob, SecretString credential);
 
 }  // namespace gs

@@ -126,6 +126,8 @@ class DiskFiles final : public BlobFiles {
 
 }  // namespace
 
-std::unique_ptr<BlobFiles> makeDiskFiles() { return std::make_unique<DiskFiles>(); }
+std::unique_ptr<BlobFiles> makeDiskFiles() {
+  return std::make_unique<DiskFiles>();
+}
 
 }  // namespace gs

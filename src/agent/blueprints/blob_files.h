@@ -1,4 +1,5 @@
-// The few file operations that the blueprint cache makes, as a seam: a test makes the n-th write fail or the disk small.
+// The few file operations that the blueprint cache makes, as a seam: a test makes the n-th write fail or the disk
+// small.
 //
 // Every call blocks, so it belongs on the pool. Any thread; one BlobFile by one thread at a time.
 #pragma once
@@ -28,7 +29,7 @@ class BlobFile {
 class BlobReader {
  public:
   virtual ~BlobReader() = default;
-  [[nodiscard]] virtual std::uint64_t sizeBytes() const = 0;            // when it was opened
+  [[nodiscard]] virtual std::uint64_t sizeBytes() const = 0;                // when it was opened
   [[nodiscard]] virtual Result<std::size_t> read(std::span<char> out) = 0;  // 0 at the end
 };
 

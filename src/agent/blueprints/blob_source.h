@@ -25,7 +25,7 @@ struct BlobGrant {
 };
 
 struct BlobStream {
-  std::unique_ptr<BodyReader> body;  // destroying it before its end drops the transfer
+  std::unique_ptr<BodyReader> body;        // destroying it before its end drops the transfer
   std::optional<std::uint64_t> sizeBytes;  // what the sender announced
 };
 

@@ -16,8 +16,9 @@ std::unexpected<Error> differs(std::string message) {
 }  // namespace
 
 Error damagedBlob(const Digest& blob) {
-  auto error = makeError(ErrorCode::kDataLoss,
-                         fmt::format("this host's cached copy of {} is damaged and was put into quarantine", blob.text()));
+  auto error =
+      makeError(ErrorCode::kDataLoss,
+                fmt::format("this host's cached copy of {} is damaged and was put into quarantine", blob.text()));
   error.reason = "blueprint_cache_damaged";
   error.fix = "start the sandbox again: the agent downloads the blueprint anew; check the host's disk if it recurs";
   return error;
@@ -30,8 +31,8 @@ Error explainDisk(Error error) {
   return error;
 }
 
-PendingBlob::PendingBlob(BlobFiles& files, std::unique_ptr<BlobFile> file, BlobRef blob, std::filesystem::path temporary,
-                         std::filesystem::path place)
+PendingBlob::PendingBlob(BlobFiles& files, std::unique_ptr<BlobFile> file, BlobRef blob,
+                         std::filesystem::path temporary, std::filesystem::path place)
     : files_(files),
       file_(std::move(file)),
       blob_(std::move(blob)),
@@ -73,7 +74,9 @@ Status PendingBlob::commit() {
 BlobStore::BlobStore(BlobFiles& files, const Clock& clock, std::filesystem::path folder)
     : files_(files), clock_(clock), folder_(std::move(folder)) {}
 
-std::filesystem::path BlobStore::place(const Digest& blob) const { return folder_ / "blobs" / blob.hex(); }
+std::filesystem::path BlobStore::place(const Digest& blob) const {
+  return folder_ / "blobs" / blob.hex();
+}
 
 Status BlobStore::recover() {
   for (const auto& folder : {folder_, folder_ / "blobs", folder_ / "tmp", folder_ / "quarantine"}) {
@@ -109,7 +112,9 @@ Result<std::shared_ptr<PendingBlob>> BlobStore::begin(const BlobRef& blob) {
   return std::make_shared<PendingBlob>(files_, std::move(*file), blob, std::move(temporary), place(blob.digest));
 }
 
-Result<std::unique_ptr<BlobReader>> BlobStore::open(const BlobRef& blob) { return files_.open(place(blob.digest)); }
+Result<std::unique_ptr<BlobReader>> BlobStore::open(const BlobRef& blob) {
+  return files_.open(place(blob.digest));
+}
 
 Result<std::string> BlobStore::read(const BlobRef& blob) {
   GS_TRY(const auto reader, open(blob));
@@ -138,6 +143,8 @@ Status BlobStore::quarantine(const Digest& blob) {
   return {};
 }
 
-Result<std::uint64_t> BlobStore::freeBytes() { return files_.freeBytes(folder_); }
+Result<std::uint64_t> BlobStore::freeBytes() {
+  return files_.freeBytes(folder_);
+}
 
 }  // namespace gs

@@ -281,11 +281,10 @@ Task<Status> BlueprintCache::Core::reserve(FlightPtr flight, std::uint64_t bytes
   GS_CO_TRY(const auto free, co_await parts_.pool.run([store] { return store->freeBytes(); }));
   // Checked and taken without a suspension in between. Sums cannot overflow: a manifest is below 2^47 bytes.
   if (free < bytes + reserved_ + settings_.reserveBytes) {
-    co_return fail(withReason(
-        ErrorCode::kResourceExhausted, "cache_disk_reserve",
-        fmt::format("the blueprint needs {} bytes; {} are free and {} must stay so", bytes, free - std::min(free, reserved_),
-                    settings_.reserveBytes),
-        "free disk space on the host, then start the sandbox again"));
+    co_return fail(withReason(ErrorCode::kResourceExhausted, "cache_disk_reserve",
+                              fmt::format("the blueprint needs {} bytes; {} are free and {} must stay so", bytes,
+                                          free - std::min(free, reserved_), settings_.reserveBytes),
+                              "free disk space on the host, then start the sandbox again"));
   }
   flight->reserved += bytes;
   reserved_ += bytes;
@@ -342,8 +341,9 @@ Task<Status> BlueprintCache::Core::loadImage(FlightPtr flight, BlueprintManifest
 Task<void> BlueprintCache::Core::quarantine(Digest manifest, Digest blob) {
   auto* const store = &store_;
   const auto moved = co_await parts_.pool.run([store, blob] { return store->quarantine(blob); });
-  logError("blueprint_blob_damaged",
-           {{"blob", blob.text()}, {"manifest", manifest.text()}, {"quarantine", moved ? "moved" : moved.error().describe()}});
+  logError("blueprint_blob_damaged", {{"blob", blob.text()},
+                                      {"manifest", manifest.text()},
+                                      {"quarantine", moved ? "moved" : moved.error().describe()}});
   noteRecord(co_await records_.setState(manifest, CacheState::kDamaged));
 }
 
@@ -358,11 +358,17 @@ BlueprintCache::BlueprintCache(Parts parts, BlueprintCacheSettings settings)
     : core_(std::make_unique<Core>(std::move(parts), std::move(settings))) {}
 BlueprintCache::~BlueprintCache() = default;
 
-Task<Status> BlueprintCache::recover() { return core_->recover(); }
+Task<Status> BlueprintCache::recover() {
+  return core_->recover();
+}
 Task<Result<CacheHandle>> BlueprintCache::ensureLocal(Digest manifest, Deadline deadline) {
   return core_->ensureLocal(std::move(manifest), deadline);
 }
-Task<Result<std::vector<CachedBlueprint>>> BlueprintCache::list() { return core_->list(); }
-Task<void> BlueprintCache::stop() { return core_->stop(); }
+Task<Result<std::vector<CachedBlueprint>>> BlueprintCache::list() {
+  return core_->list();
+}
+Task<void> BlueprintCache::stop() {
+  return core_->stop();
+}
 
 }  // namespace gs

@@ -5,8 +5,8 @@
 // comes from the BlobSource or is an error that names the fix.
 //
 // On disk: see blob_store.h. In the agent's database: blueprint_cache, one row a manifest (kBlueprintCacheMigrations).
-// Restart: complete blobs and rows survive; a download starts again. Losing the rows loses no blob: the manifest is asked
-// for again. Bytes are hashed whenever they are used, not only when they are written.
+// Restart: complete blobs and rows survive; a download starts again. Losing the rows loses no blob: the manifest is
+// asked for again. Bytes are hashed whenever they are used, not only when they are written.
 //
 // Lifetime: owned by the daemon; the Parts outlive it. Threads: loop thread only; hashing, writing and fsync are on the
 // pool. Limits: see BlueprintCacheSettings and blueprint_manifest.h; one blob a blueprint is under way at a time.
@@ -30,21 +30,21 @@
 namespace gs {
 
 // The cache's part of the agent's schema; the daemon puts it into the one list that it hands to migrate().
-inline constexpr Migration kBlueprintCacheMigrations[] = {
-    {"blueprint_cache_0001",
-     "CREATE TABLE blueprint_cache ("
-     " manifest_digest TEXT PRIMARY KEY,"
-     " manifest TEXT NOT NULL,"           // the canonical bytes; checked against the key whenever read
-     " state TEXT NOT NULL,"              // downloading, ready, damaged
-     " size_bytes INTEGER NOT NULL,"      // of all its blobs
-     " cached_at_ms INTEGER,"             // when it became ready
-     " last_used_at_ms INTEGER NOT NULL)"  // to the minute
-    }};
+inline constexpr Migration kBlueprintCacheMigrations[] = {{
+    "blueprint_cache_0001",
+    "CREATE TABLE blueprint_cache ("
+    " manifest_digest TEXT PRIMARY KEY,"
+    " manifest TEXT NOT NULL,"            // the canonical bytes; checked against the key whenever read
+    " state TEXT NOT NULL,"               // downloading, ready, damaged
+    " size_bytes INTEGER NOT NULL,"       // of all its blobs
+    " cached_at_ms INTEGER,"              // when it became ready
+    " last_used_at_ms INTEGER NOT NULL)"  // to the minute
+}};
 
 struct BlueprintCacheSettings {
-  std::filesystem::path directory;                 // <state dir>/cache
-  std::uint64_t reserveBytes = 1ULL << 30;         // what a download must leave free on that disk
-  Millis stallTimeout{30'000};                     // a transfer that brings no byte for this long is given up
+  std::filesystem::path directory;                          // <state dir>/cache
+  std::uint64_t reserveBytes = 1ULL << 30;                  // what a download must leave free on that disk
+  Millis stallTimeout{30'000};                              // a transfer that brings no byte for this long is given up
   std::string referencePrefix = "gstacks.local/blueprint";  // tests use their own
 };
 

@@ -26,9 +26,9 @@ class BlueprintCacheDocker : public CacheTest {
     const auto text = [](const Digest& digest, std::size_t size) {
       return fmt::format(R"({{"digest":"{}","sizeBytes":{}}})", digest.text(), size);
     };
-    blueprint_.manifest = fmt::format(R"({{"architecture":"amd64","config":{},"formatVersion":1,"layers":[{}],"os":"linux"}})",
-                                      text(image.configDigest, image.config.size()),
-                                      text(image.layerDigest, image.layer.size()));
+    blueprint_.manifest =
+        fmt::format(R"({{"architecture":"amd64","config":{},"formatVersion":1,"layers":[{}],"os":"linux"}})",
+                    text(image.configDigest, image.config.size()), text(image.layerDigest, image.layer.size()));
     blueprint_.digest = Digest::of(blueprint_.manifest);
     blueprint_.config = image.configDigest;
     blueprint_.layers = {image.layerDigest};

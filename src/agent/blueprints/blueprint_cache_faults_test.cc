@@ -86,8 +86,9 @@ TEST_F(BlueprintCacheFaults, RefusesAManifestThatIsNotWellFormed) {
 TEST_F(BlueprintCacheFaults, RefusesAConfigThatNamesOtherLayers) {
   auto other = makeBlueprint({std::string(5000, 'a')});
   const auto config = other.blobs.at(other.config);
-  const auto manifest = fmt::format(R"({{"architecture":"amd64","config":{},"formatVersion":1,"layers":[{}],"os":"linux"}})",
-                                    blobText(config), blobText("other layer"));
+  const auto manifest =
+      fmt::format(R"({{"architecture":"amd64","config":{},"formatVersion":1,"layers":[{}],"os":"linux"}})",
+                  blobText(config), blobText("other layer"));
   source_.manifests[Digest::of(manifest)] = manifest;
   source_.blobs[Digest::of(config)] = config;
   source_.blobs[Digest::of("other layer")] = "other layer";

@@ -175,7 +175,8 @@ TEST_F(BlueprintCacheTest, AsksForNothingWhileTheRuntimeIsAway) {
   EXPECT_TRUE(ensure(blueprint.digest));
 }
 
-Task<void> ensureInto(BlueprintCache* cache, Digest digest, Deadline deadline, std::optional<Result<CacheHandle>>* out) {
+Task<void> ensureInto(BlueprintCache* cache, Digest digest, Deadline deadline,
+                      std::optional<Result<CacheHandle>>* out) {
   *out = co_await cache->ensureLocal(digest, deadline);
 }
 Task<Status> settle(const std::function<bool()>* until) {

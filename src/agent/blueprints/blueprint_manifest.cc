@@ -105,7 +105,8 @@ Result<ImageConfig> parseImageFields(const Json& config) {
   ImageConfig out;
   if (config.is_null()) return out;
   if (!config.is_object()) return invalid("image config: config is no object");
-  for (auto [key, target] : {std::pair("Env", &out.env), std::pair("Entrypoint", &out.entrypoint), std::pair("Cmd", &out.cmd)}) {
+  for (auto [key, target] :
+       {std::pair("Env", &out.env), std::pair("Entrypoint", &out.entrypoint), std::pair("Cmd", &out.cmd)}) {
     auto list = texts(key);
     if (!list) return invalid(list.error(), "image config");
     *target = std::move(*list);
@@ -159,7 +160,8 @@ Result<ImageConfig> parseImageConfig(std::string_view bytes, const BlueprintMani
   if (rootfs == json->end() || !rootfs->is_object()) return invalid("image config: rootfs is missing");
   const auto layers = getStrings(*rootfs, "diff_ids");
   if (!layers) return invalid(layers.error(), "image config");
-  const bool same = std::ranges::equal(*layers, manifest.layers, {}, {}, [](const BlobRef& b) { return b.digest.text(); });
+  const bool same =
+      std::ranges::equal(*layers, manifest.layers, {}, {}, [](const BlobRef& b) { return b.digest.text(); });
   if (!same) return invalid("image config names other layers than the manifest");
   const auto config = json->find("config");
   return config == json->end() ? ImageConfig{} : parseImageFields(*config);

@@ -31,8 +31,9 @@ TEST(BlueprintManifest, RefusesOtherBytesThanItsDigestNames) {
 }
 
 // A manifest with the given parts; "" takes the usual one.
-std::string manifestText(const std::string& layers, const std::string& config = "", const std::string& head = R"("architecture":"amd64")",
-                         const std::string& version = "1", const std::string& tail = R"("os":"linux")") {
+std::string manifestText(const std::string& layers, const std::string& config = "",
+                         const std::string& head = R"("architecture":"amd64")", const std::string& version = "1",
+                         const std::string& tail = R"("os":"linux")") {
   return fmt::format(R"({{{},"config":{},"formatVersion":{},"layers":{},{}}})", head,
                      config.empty() ? blobText("config") : config, version, layers, tail);
 }
@@ -73,12 +74,14 @@ TEST(BlueprintManifest, RefusesWhatItDoesNotKnow) {
       {"another algorithm", manifestText(R"([{"digest":"sha512:)" + hex + R"(","sizeBytes":1}])")},
       {"a path for a digest", manifestText(R"([{"digest":"sha256:../../etc/passwd","sizeBytes":1}])")},
       {"upper case", manifestText(R"([{"digest":"sha256:)" + std::string(64, 'A') + R"(","sizeBytes":1}])")},
-      {"one blob with two sizes", manifestText("[" + blobText("a") + R"(,{"digest":"sha256:)" + hex + R"(","sizeBytes":2}])")},
+      {"one blob with two sizes",
+       manifestText("[" + blobText("a") + R"(,{"digest":"sha256:)" + hex + R"(","sizeBytes":2}])")},
       {"a config past its limit", manifestText(one, R"({"digest":"sha256:)" + hex + R"(","sizeBytes":1048577})")},
       {"deeply nested", std::string(100, '[') + std::string(100, ']')},
       {"past the size limit", "{" + std::string(kMaxManifestBytes, ' ') + "}"},
   };
-  ASSERT_TRUE(parseBlueprintManifest(manifestText(one), Digest::of(manifestText(one)))) << "the base of the table is good";
+  ASSERT_TRUE(parseBlueprintManifest(manifestText(one), Digest::of(manifestText(one))))
+      << "the base of the table is good";
   for (const auto& lie : table) {
     const auto refused = parseBlueprintManifest(lie.text, Digest::of(lie.text));
     ASSERT_FALSE(refused) << lie.why;
@@ -89,7 +92,8 @@ TEST(BlueprintManifest, RefusesWhatItDoesNotKnow) {
 
 TEST(ImageConfig, ReadsHowAWorkloadStarts) {
   const auto blueprint = makeBlueprint(
-      {"one"}, R"("Cmd":["-c","x"],"Entrypoint":["/bin/sh"],"Env":["A=1","B="],"User":"app:app","WorkingDir":"/srv","ExposedPorts":{"80/tcp":{}})");
+      {"one"},
+      R"("Cmd":["-c","x"],"Entrypoint":["/bin/sh"],"Env":["A=1","B="],"User":"app:app","WorkingDir":"/srv","ExposedPorts":{"80/tcp":{}})");
   const auto manifest = parseBlueprintManifest(blueprint.manifest, blueprint.digest);
   const auto image = parseImageConfig(blueprint.blobs.at(blueprint.config), *manifest);
   ASSERT_TRUE(image) << image.error().describe();

@@ -8,9 +8,12 @@ namespace gs {
 
 std::string_view cacheStateName(CacheState state) {
   switch (state) {
-    case CacheState::kDownloading: return "downloading";
-    case CacheState::kReady: return "ready";
-    case CacheState::kDamaged: return "damaged";
+    case CacheState::kDownloading:
+      return "downloading";
+    case CacheState::kReady:
+      return "ready";
+    case CacheState::kDamaged:
+      return "damaged";
   }
   return "unknown";
 }
@@ -85,19 +88,20 @@ Task<Status> CacheRecords::forgetAllUnfinished() {
 Task<Result<std::vector<CachedBlueprint>>> CacheRecords::list() {
   co_return co_await database_.run([](Database& db) -> Result<std::vector<CachedBlueprint>> {
     std::vector<CachedBlueprint> out;
-    GS_CHECK(db.query("SELECT manifest_digest, state, size_bytes, cached_at_ms, last_used_at_ms FROM blueprint_cache"
-                      " ORDER BY last_used_at_ms DESC, manifest_digest",
-                      {}, [&](const Row& row) {
-                        CachedBlueprint item;
-                        const auto digest = Digest::parse(row.text(0));
-                        if (!digest) return;
-                        item.manifest = *digest;
-                        item.state = row.text(1);
-                        item.sizeBytes = static_cast<std::uint64_t>(row.integer(2));
-                        if (const auto ms = row.findInteger(3)) item.cachedAt = fromUnixMillis(*ms);
-                        item.lastUsedAt = fromUnixMillis(row.integer(4));
-                        out.push_back(std::move(item));
-                      }));
+    GS_CHECK(
+        db.query("SELECT manifest_digest, state, size_bytes, cached_at_ms, last_used_at_ms FROM blueprint_cache"
+                 " ORDER BY last_used_at_ms DESC, manifest_digest",
+                 {}, [&](const Row& row) {
+                   CachedBlueprint item;
+                   const auto digest = Digest::parse(row.text(0));
+                   if (!digest) return;
+                   item.manifest = *digest;
+                   item.state = row.text(1);
+                   item.sizeBytes = static_cast<std::uint64_t>(row.integer(2));
+                   if (const auto ms = row.findInteger(3)) item.cachedAt = fromUnixMillis(*ms);
+                   item.lastUsedAt = fromUnixMillis(row.integer(4));
+                   out.push_back(std::move(item));
+                 }));
     return out;
   });
 }

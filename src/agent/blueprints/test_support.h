@@ -24,7 +24,9 @@ namespace gs::test {
 
 namespace fs = std::filesystem;
 
-inline Deadline soon() { return Deadline::after(Millis(60'000)); }
+inline Deadline soon() {
+  return Deadline::after(Millis(60'000));
+}
 
 inline std::string readFile(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
@@ -56,8 +58,9 @@ inline Blueprint makeBlueprint(const std::vector<std::string>& layers, const std
     ids += fmt::format("{}\"{}\"", ids.empty() ? "" : ",", Digest::of(layer).text());
     list += (list.empty() ? "" : ",") + blobText(layer);
   }
-  const auto config = fmt::format(R"({{"architecture":"amd64","config":{{{}}},"os":"linux","rootfs":{{"diff_ids":[{}],"type":"layers"}}}})",
-                                  imageFields, ids);
+  const auto config = fmt::format(
+      R"({{"architecture":"amd64","config":{{{}}},"os":"linux","rootfs":{{"diff_ids":[{}],"type":"layers"}}}})",
+      imageFields, ids);
   out.config = Digest::of(config);
   out.blobs[out.config] = config;
   out.manifest = fmt::format(R"({{"architecture":"amd64","config":{},"formatVersion":1,"layers":[{}],"os":"linux"}})",
@@ -152,8 +155,7 @@ class FakeLoader final : public ContainerImageLoader {
     const auto text = bytes.substr(kTarBlockBytes, bytes.find('\0', kTarBlockBytes) - kTarBlockBytes);
     const auto config = text.substr(text.find("\"Config\":\"") + 10, 64);
     const auto from = text.find("\"RepoTags\":[\"") + 13;
-    images[text.substr(from, text.find('"', from) - from)] =
-        lie.empty() ? *Digest::parse("sha256:" + config) : lie;
+    images[text.substr(from, text.find('"', from) - from)] = lie.empty() ? *Digest::parse("sha256:" + config) : lie;
     co_return Status{};
   }
   Task<Status> removeImage(std::string reference, Deadline) override {
@@ -238,7 +240,8 @@ class CacheTest : public testing::Test {
     end();
     auto database = Database::open((folder_ / "agent.db").string());
     ASSERT_TRUE(database) << database.error().describe();
-    const auto migrated = migrate(*database, {std::begin(kBlueprintCacheMigrations), std::end(kBlueprintCacheMigrations)});
+    const auto migrated =
+        migrate(*database, {std::begin(kBlueprintCacheMigrations), std::end(kBlueprintCacheMigrations)});
     ASSERT_TRUE(migrated) << migrated.error().describe();
     database_ = std::make_unique<DatabaseThread>(std::move(*database));
     cache_ = std::make_unique<BlueprintCache>(

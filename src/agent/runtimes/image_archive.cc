@@ -60,9 +60,13 @@ std::size_t tarPadding(std::uint64_t sizeBytes) {
   return static_cast<std::size_t>((kTarBlockBytes - sizeBytes % kTarBlockBytes) % kTarBlockBytes);
 }
 
-std::string archiveConfigName(const Digest& config) { return config.hex() + ".json"; }
+std::string archiveConfigName(const Digest& config) {
+  return config.hex() + ".json";
+}
 
-std::string archiveLayerName(const Digest& layer) { return layer.hex() + "/layer.tar"; }
+std::string archiveLayerName(const Digest& layer) {
+  return layer.hex() + "/layer.tar";
+}
 
 std::string archiveManifest(const Digest& config, std::string_view reference, const std::vector<Digest>& layers) {
   // Digests and references made by this program need no JSON escapes.

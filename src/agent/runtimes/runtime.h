@@ -52,7 +52,7 @@ struct ContainerPlan {
 };
 
 enum class ContainerPhase : std::uint8_t {
-  kCreated,   // never started
+  kCreated,  // never started
   kRunning,
   kPaused,    // frozen by somebody else; its processes exist
   kExited,    // its first process has ended

@@ -70,9 +70,13 @@ Json hostConfig(const ContainerPlan& plan) {
 
 }  // namespace
 
-std::span<const CapabilityChoice> capabilityChoices() { return kCapabilities; }
+std::span<const CapabilityChoice> capabilityChoices() {
+  return kCapabilities;
+}
 
-std::string containerName(const SandboxId& id) { return "gstacks-" + id.text(); }
+std::string containerName(const SandboxId& id) {
+  return "gstacks-" + id.text();
+}
 
 Json containerConfig(const ContainerPlan& plan, const std::vector<std::string>& entrypoint) {
   return {

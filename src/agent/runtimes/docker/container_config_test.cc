@@ -22,7 +22,10 @@ ContainerPlan examplePlan() {
   plan.spec.env = {{"SECRET", "not in the container's config"}};
   plan.spec.user = "nobody";
   plan.spec.workingDir = "/src";
-  plan.image = {"docker", "gstacks.local/blueprint:aa", Digest::of("manifest"), Digest::of("config"),
+  plan.image = {"docker",
+                "gstacks.local/blueprint:aa",
+                Digest::of("manifest"),
+                Digest::of("config"),
                 {{"PATH=/bin"}, "/w", "65534", {"/entry"}, {"cmd"}}};
   plan.mounts = {"/var/lib/gstacks/agent/guest/gstacks-guest", "/run/gstacks/agent/sandboxes/sbx_0123456789abcdefghjk"};
   return plan;
@@ -57,9 +60,9 @@ void expectSealed(const Json& config) {
     EXPECT_EQ(mount["Type"], "bind");
     EXPECT_TRUE(mount["Target"].get<std::string>().starts_with("/.gstacks/"));
   }
-  for (const char* open : {"Binds", "Devices", "DeviceRequests", "DeviceCgroupRules", "VolumesFrom", "PidMode", "UTSMode",
-                           "UsernsMode", "PortBindings", "PublishAllPorts", "Links", "MaskedPaths", "ReadonlyPaths",
-                           "Runtime", "Sysctls", "CgroupParent", "GroupAdd", "ExtraHosts", "Dns"}) {
+  for (const char* open : {"Binds", "Devices", "DeviceRequests", "DeviceCgroupRules", "VolumesFrom", "PidMode",
+                           "UTSMode", "UsernsMode", "PortBindings", "PublishAllPorts", "Links", "MaskedPaths",
+                           "ReadonlyPaths", "Runtime", "Sysctls", "CgroupParent", "GroupAdd", "ExtraHosts", "Dns"}) {
     EXPECT_FALSE(host.contains(open)) << open << " must stay at the engine's default";
   }
   EXPECT_EQ(config["Image"].get<std::string>().substr(0, 7), "sha256:");
@@ -75,8 +78,8 @@ void expectSealed(const Json& config) {
 TEST(ContainerConfig, StaysSealedForEveryPlan) {
   std::mt19937 random(4711);
   const auto word = [&] {
-    static constexpr std::array kWords{"", "--privileged", "host", "0:0", "/var/run/docker.sock", "SYS_ADMIN", "\"},{\"",
-                                       "unconfined", "a=b", "\xff\xfe"};
+    static constexpr std::array kWords{"",          "--privileged", "host",       "0:0", "/var/run/docker.sock",
+                                       "SYS_ADMIN", "\"},{\"",      "unconfined", "a=b", "\xff\xfe"};
     return std::string(kWords[random() % kWords.size()]);
   };
   for (int i = 0; i < 500; ++i) {
@@ -100,9 +103,9 @@ TEST(ContainerConfig, NeverMentionsTheWorkloadsEnvironment) {
 }
 
 TEST(CapabilityChoices, CoverDockersDefaultsWithAReasonEach) {
-  const std::set<std::string_view> defaults{"CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID",
-                                            "SETUID", "SETFCAP", "SETPCAP", "NET_BIND_SERVICE", "SYS_CHROOT", "KILL",
-                                            "AUDIT_WRITE"};
+  const std::set<std::string_view> defaults{
+      "CHOWN",  "DAC_OVERRIDE", "FSETID",  "FOWNER",           "MKNOD",      "NET_RAW", "SETGID",
+      "SETUID", "SETFCAP",      "SETPCAP", "NET_BIND_SERVICE", "SYS_CHROOT", "KILL",    "AUDIT_WRITE"};
   std::set<std::string_view> seen;
   for (const auto& choice : capabilityChoices()) {
     EXPECT_TRUE(seen.insert(choice.name).second) << choice.name << " twice";

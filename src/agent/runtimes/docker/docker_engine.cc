@@ -11,7 +11,7 @@
 namespace gs {
 namespace {
 
-constexpr std::size_t kMaxAnswerBytes = 8 * 1024 * 1024;   // an image's labels and environment are echoed in it
+constexpr std::size_t kMaxAnswerBytes = 8 * 1024 * 1024;  // an image's labels and environment are echoed in it
 constexpr std::size_t kMaxListBytes = 64 * 1024 * 1024;
 // One load per client at a time is the rule, so idle connections beyond a few are other calls' leftovers.
 constexpr std::size_t kMaxIdle = 4;
@@ -20,7 +20,9 @@ Error notUnderstood(std::string_view doing) {
   return makeError(ErrorCode::kInternal, "Docker's answer is not of the documented form").context(std::string(doing));
 }
 
-bool isSuccess(const HttpClientResponse& response) { return response.status >= 200 && response.status < 300; }
+bool isSuccess(const HttpClientResponse& response) {
+  return response.status >= 200 && response.status < 300;
+}
 
 bool boolAt(const Json& object, const char* key) {
   const auto it = object.find(key);
@@ -83,7 +85,8 @@ EngineInfo infoOf(const Json& json) {
     }
   }
   if (const auto status = json.find("DriverStatus"); status != json.end() && status->is_array()) {
-    for (const auto& row : *status) out.containerdStore |= row.is_array() && row.dump().contains("io.containerd.snapshotter");
+    for (const auto& row : *status)
+      out.containerdStore |= row.is_array() && row.dump().contains("io.containerd.snapshotter");
   }
   return out;
 }
@@ -189,7 +192,8 @@ Task<Status> DockerEngine::waitUntilRemoved(std::string name, Deadline deadline)
 }
 
 Task<Status> DockerEngine::removeContainer(std::string name, Deadline deadline) {
-  GS_CO_TRY(const auto answer, co_await call("DELETE", "/containers/" + percentEncode(name) + "?force=1&v=1", deadline));
+  GS_CO_TRY(const auto answer,
+            co_await call("DELETE", "/containers/" + percentEncode(name) + "?force=1&v=1", deadline));
   if (isSuccess(answer)) co_return Status{};
   co_return fail(engineError(answer.status, answer.body, "removing the container"));
 }

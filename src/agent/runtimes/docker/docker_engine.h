@@ -25,12 +25,12 @@ namespace gs {
 inline constexpr std::string_view kEnginePrefix = "/v1.41";
 
 struct EngineInfo {
-  std::string version;      // "20.10.24"
+  std::string version;  // "20.10.24"
   bool liveRestore = false;
   bool memoryLimits = false;
   bool cpuLimits = false;
   bool pidsLimits = false;
-  bool seccomp = false;     // and not switched off by default
+  bool seccomp = false;          // and not switched off by default
   bool containerdStore = false;  // image ids are not config digests there
   std::string dataFolder;
 };
@@ -62,7 +62,8 @@ class DockerEngine {
   [[nodiscard]] Task<Status> createContainer(std::string name, Json config, Deadline deadline);
   // The five take a name or an id; kNotFound when there is none.
   [[nodiscard]] Task<Status> startContainer(std::string name, Deadline deadline);  // running: success
-  [[nodiscard]] Task<Status> killContainer(std::string name, std::string_view signal, Deadline deadline);  // ended: success
+  [[nodiscard]] Task<Status> killContainer(std::string name, std::string_view signal,
+                                           Deadline deadline);                     // ended: success
   [[nodiscard]] Task<Status> waitUntilEnded(std::string name, Deadline deadline);  // at once when it does not run
   [[nodiscard]] Task<Status> waitUntilRemoved(std::string name, Deadline deadline);
   // Kills it and removes it with its anonymous volumes. kAborted "removal_in_progress" when another call is at it.

@@ -22,7 +22,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Deadline soon() { return Deadline::after(Millis(60'000)); }
+Deadline soon() {
+  return Deadline::after(Millis(60'000));
+}
 
 std::string readFile(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
@@ -67,7 +69,8 @@ class DockerRuntimeTest : public testing::Test {
     fs::remove_all(folder_);
   }
   void use(std::vector<std::string> entrypoint) {
-    docker_ = std::make_unique<DockerRuntime>(loop_.get_executor(), DockerSettings{kTestDockerSocket, std::move(entrypoint)});
+    docker_ =
+        std::make_unique<DockerRuntime>(loop_.get_executor(), DockerSettings{kTestDockerSocket, std::move(entrypoint)});
   }
   template <class T>
   T run(Task<T> task) {
@@ -190,7 +193,8 @@ TEST_F(DockerRuntimeTest, LeavesOutContainersWhoseImageOnlyBearsItsLabels) {
   const auto claimed = HostId::trusted("hst_00000000000000000000");
   DockerEngine engine(loop_.get_executor(), kTestDockerSocket);
   const auto name = "gs-stray-" + randomIdChars(8);
-  ASSERT_TRUE(run(engine.createContainer(name, {{"Image", image_.configDigest.text()}, {"HostConfig", {{"NetworkMode", "none"}}}}, soon())));
+  ASSERT_TRUE(run(engine.createContainer(
+      name, {{"Image", image_.configDigest.text()}, {"HostConfig", {{"NetworkMode", "none"}}}}, soon())));
   const auto listed = run(docker_->list(claimed, soon()));
   ASSERT_TRUE(listed);
   EXPECT_TRUE(listed->empty());
@@ -200,7 +204,8 @@ TEST_F(DockerRuntimeTest, LeavesOutContainersWhoseImageOnlyBearsItsLabels) {
 TEST_F(DockerRuntimeTest, StopsPolitelyAndThenNot) {
   use({"/bin/busybox", "sh", "-c", "trap 'exit 7' TERM; while :; do busybox sleep 0.05; done"});
   createAndStart();
-  // A first process ignores signals that it has no handler for, so SIGTERM must not come before the shell's trap is set.
+  // A first process ignores signals that it has no handler for, so SIGTERM must not come before the shell's trap is
+  // set.
   const auto catchesTerm = [&] {
     const auto caught = std::strtoull(statusField(inspect().pid, "SigCgt").c_str(), nullptr, 16);
     return (caught >> (SIGTERM - 1)) % 2 == 1;
@@ -255,7 +260,8 @@ TEST_F(DockerRuntimeTest, SealsTheContainer) {
   EXPECT_EQ(std::ranges::count(readFile(fmt::format("/proc/{}/net/route", pid)), '\n'), 1) << "no route";
 
   for (const char* ns : {"net", "pid", "mnt", "ipc", "uts", "cgroup"}) {
-    EXPECT_NE(fs::read_symlink(fmt::format("/proc/{}/ns/{}", pid, ns)), fs::read_symlink(fmt::format("/proc/self/ns/{}", ns)))
+    EXPECT_NE(fs::read_symlink(fmt::format("/proc/{}/ns/{}", pid, ns)),
+              fs::read_symlink(fmt::format("/proc/self/ns/{}", ns)))
         << ns << " namespace is the host's";
   }
   const auto mounts = readFile(fmt::format("/proc/{}/mounts", pid));
@@ -375,7 +381,8 @@ Task<Status> acceptAndBeSilent(std::unique_ptr<UnixListener> listener) {
   co_return Status{};
 }
 
-Task<Result<std::optional<RuntimeContainer>>> askSilentEngine(DockerRuntime* docker, std::unique_ptr<UnixListener> listener) {
+Task<Result<std::optional<RuntimeContainer>>> askSilentEngine(DockerRuntime* docker,
+                                                              std::unique_ptr<UnixListener> listener) {
   using namespace boost::asio::experimental::awaitable_operators;
   auto first = co_await (docker->inspect(SandboxId::make(), Deadline::after(Millis(200))) ||
                          acceptAndBeSilent(std::move(listener)));

@@ -19,7 +19,7 @@ namespace gs {
 
 // Why an engine cannot be reached, from looking at its socket. The three are conditions of the host's facts as well.
 struct EngineSilence {
-  std::string code;     // docker_socket_missing, docker_permission_denied, docker_not_answering
+  std::string code;  // docker_socket_missing, docker_permission_denied, docker_not_answering
   std::string message;
   std::string fix;
 };

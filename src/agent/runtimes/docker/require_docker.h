@@ -1,4 +1,4 @@
-// For tests: GS_REQUIRE_DOCKER() skips, and prints why, where no Docker engine answers; with GS_REQUIRE_ALL=1, as in CI,
+// For tests: GS_REQUIRE_DOCKER() skips, and prints why, where no Docker engine answers; with GS_REQUIRE_ALL=1 (in CI)
 // it fails instead. Not for production code: it includes GoogleTest.
 #pragma once
 
@@ -29,12 +29,12 @@ inline std::string whyNoDocker() {
 
 }  // namespace gs
 
-#define GS_REQUIRE_DOCKER()                                                                  \
-  do {                                                                                       \
-    if (const std::string why = ::gs::whyNoDocker(); !why.empty()) {                         \
-      const char* all = std::getenv("GS_REQUIRE_ALL");                                       \
-      if (all != nullptr && std::string_view(all) == "1") GTEST_FAIL() << why;               \
-      std::printf("SKIPPED because it %s\n", why.c_str());                                   \
-      GTEST_SKIP() << why;                                                                   \
-    }                                                                                        \
+#define GS_REQUIRE_DOCKER()                                                    \
+  do {                                                                         \
+    if (const std::string why = ::gs::whyNoDocker(); !why.empty()) {           \
+      const char* all = std::getenv("GS_REQUIRE_ALL");                         \
+      if (all != nullptr && std::string_view(all) == "1") GTEST_FAIL() << why; \
+      std::printf("SKIPPED because it %s\n", why.c_str());                     \
+      GTEST_SKIP() << why;                                                     \
+    }                                                                          \
   } while (false)

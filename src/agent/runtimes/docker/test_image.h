@@ -45,11 +45,12 @@ inline TestImage makeTestImage(const std::string& mark) {
   image.layer += std::string(kTarEndBytes, '\0');
   image.layerDigest = Digest::of(image.layer);
   // What an image declares for itself must not reach the container: see the tests that look for its traces.
-  image.config = R"({"architecture":"amd64","config":{"Cmd":["never"],"Entrypoint":["/never"],"Env":["PATH=/bin","FROM_IMAGE=1"],)"
-                 R"("Healthcheck":{"Test":["CMD","/bin/busybox","false"],"Interval":1000000000},)"
-                 R"("Labels":{"gstacks.managed":"1","gstacks.host":"hst_00000000000000000000"},)"
-                 R"("User":"65534","WorkingDir":"/work"},"os":"linux","rootfs":{"diff_ids":[")" +
-                 image.layerDigest.text() + R"("],"type":"layers"}})";
+  image.config =
+      R"({"architecture":"amd64","config":{"Cmd":["never"],"Entrypoint":["/never"],"Env":["PATH=/bin","FROM_IMAGE=1"],)"
+      R"("Healthcheck":{"Test":["CMD","/bin/busybox","false"],"Interval":1000000000},)"
+      R"("Labels":{"gstacks.managed":"1","gstacks.host":"hst_00000000000000000000"},)"
+      R"("User":"65534","WorkingDir":"/work"},"os":"linux","rootfs":{"diff_ids":[")" +
+      image.layerDigest.text() + R"("],"type":"layers"}})";
   image.configDigest = Digest::of(image.config);
   return image;
 }
