@@ -1,5 +1,6 @@
 // Any bytes as an uploaded archive, through the same code as a real upload: no crash, no leak, bounded memory, nothing
 // published that does not fit its digest. Blobs are in memory and the limits are small, so that a run is fast.
+#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 
 #include "server/blueprints/archive_reader.h"
