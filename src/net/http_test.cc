@@ -218,6 +218,34 @@ TEST_F(HttpTest, AnswersPipelinedRequestsAnd100Continue) {
   });
 }
 
+Task<HttpResponse> ignoreBody(HttpRequest& request, BodyReader&) {
+  HttpResponse response;
+  response.body = "seen " + request.path;
+  co_return response;
+}
+
+Task<std::string> readUntil(ByteStream& stream, std::string end) {
+  std::string all;
+  std::array<char, 4096> part;
+  while (!all.ends_with(end)) {
+    const auto got = co_await stream.readSome(part);
+    if (!got || *got == 0) break;
+    all.append(part.data(), *got);
+  }
+  co_return all;
+}
+
+TEST_F(HttpTest, ABodyThatComesLateDoesNotTakeTheNextRequestAlong) {
+  withServer(ignoreBody, [](HttpEndpoint endpoint) -> Task<void> {
+    auto socket = co_await connectTcp(endpoint.host, endpoint.port, soon());
+    const auto stream = makeSocketStream(std::move(socket.value()), {});
+    (void)co_await stream->write("POST /1 HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n");
+    EXPECT_TRUE((co_await readUntil(*stream, "seen /1")).ends_with("seen /1"));
+    (void)co_await stream->write("12345678901234567890GET /2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    EXPECT_TRUE((co_await readUntil(*stream, "seen /2")).ends_with("seen /2"));
+  });
+}
+
 TEST_F(HttpTest, AnswersBusyAboveTheConnectionLimit) {
   withServer(never,
              [](HttpEndpoint endpoint) -> Task<void> {
