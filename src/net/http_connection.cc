@@ -5,6 +5,7 @@
 #include <ctime>
 
 #include "base/encoding.h"
+#include "base/ids.h"
 #include "base/log.h"
 #include "net/beast/web_socket_stream.h"
 #include "net/http_target.h"
@@ -80,10 +81,12 @@ std::string jsonText(std::string_view text) {
 HttpResponse problem(int status, std::string_view code, std::string_view detail) {
   HttpResponse out;
   out.status = status;
+  const std::string requestId = RequestId::make().text();
   out.headers.set("Content-Type", "application/problem+json");
+  out.headers.set("X-Request-Id", requestId);
   out.body = fmt::format(
-      R"({{"type":"https://gstacks.dev/problems/{0}","title":"{1}","status":{2},"code":"{0}","detail":"{3}"}})", code,
-      reasonPhrase(status), status, jsonText(escapeForLog(detail)));
+      R"({{"type":"https://gstacks.dev/problems/{0}","title":"{1}","status":{2},"code":"{0}","detail":"{3}","instance":"","requestId":"{4}"}})",
+      code, reasonPhrase(status), status, jsonText(escapeForLog(detail)), requestId);
   return out;
 }
 
@@ -196,7 +199,8 @@ class ServedConnection {
     auto response = co_await callHandler(*request, body);
     if (response.upgrade && request->webSocketUpgrade) {
       watchdog_.reset();  // it must not outlive the stream
-      pending_.emplace(std::move(stream_), std::move(*request), reader_.takeBuffered(), std::move(*response.upgrade));
+      pending_.emplace(std::move(stream_), std::move(*request), reader_.takeBuffered(), std::move(*response.upgrade),
+                       std::move(response.headers));
       co_return Next::kClose;
     }
     if (response.upgrade) {
@@ -291,6 +295,7 @@ Task<void> runWebSocket(PendingWebSocket pending) {
   settings.subprotocol = std::move(pending.upgrade.subprotocol);
   settings.maxMessageBytes = pending.upgrade.maxMessageBytes;
   settings.keepAlive = pending.upgrade.keepAlive;
+  settings.responseHeaders = std::move(pending.headers);
   auto socket = co_await acceptWebSocket(std::move(pending.stream), std::move(pending.request),
                                          std::move(pending.buffered), std::move(settings));
   if (!socket) {

@@ -15,6 +15,7 @@ struct PendingWebSocket {
   HttpRequest request;
   std::string buffered;
   HttpResponse::Upgrade upgrade;
+  HttpHeaders headers;  // the handler's, for the handshake's answer
 };
 
 // Returns when the HTTP side is over; cancellation drops the connection. What it points at must outlive the call.

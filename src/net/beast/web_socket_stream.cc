@@ -319,8 +319,10 @@ Task<Result<std::shared_ptr<WebSocket>>> acceptWebSocket(std::unique_ptr<Connect
     if (http::string_to_field(view(name)) != http::field::expect) upgrade.insert(view(name), view(value));
   }
   core->ws.set_option(
-      websocket::stream_base::decorator([subprotocol = settings.subprotocol](websocket::response_type& r) {
+      websocket::stream_base::decorator([subprotocol = settings.subprotocol,
+                                         headers = std::move(settings.responseHeaders)](websocket::response_type& r) {
         r.set(http::field::server, "gstacks");
+        for (const auto& [name, value] : headers.all()) r.set(view(name), view(value));
         if (!subprotocol.empty()) r.set(http::field::sec_websocket_protocol, view(subprotocol));
       }));
   {

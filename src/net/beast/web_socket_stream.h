@@ -13,6 +13,7 @@ struct WsSettings {
   WsKeepAlive keepAlive;
   // A client masks every byte into this buffer and writes from it; a server needs none.
   std::size_t writeBufferBytes = 64 * 1024;
+  HttpHeaders responseHeaders;  // of a server's answer to the handshake
 };
 
 // `buffered` are bytes that came behind the request. The caller bounds it in time by closing the connection.
