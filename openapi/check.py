@@ -23,7 +23,7 @@ listBlueprints createBlueprint getBlueprint deleteBlueprint
 listSandboxes createSandbox getSandbox startSandbox stopSandbox deleteSandbox openSession
 """.split())
 REASONS = """pending_placement provisioning blueprint_unavailable blueprint_damaged runtime_unavailable runtime_error
-guest_lost workload_exited workload_start_failed oom_killed stopped_by_user host_disconnected host_removed spec_rejected
+guest_lost workload_exited workload_start_failed oom_killed stopped_by_user stop_requested deletion_requested host_disconnected host_removed spec_rejected
 disk_full""".split()
 # What the server's draft-7 validator compiles. `format` is missing on purpose: that validator reads it as a string
 # check even where the value is a number, and throws. The last row are notes for people, which it ignores.

@@ -182,7 +182,8 @@ Status readParameters(ApiCall& call) {
   std::vector<Fault> faults;
   readPath(call, faults);
   readQuery(call, faults);
-  GS_CHECK(readHeaders(call, faults));
+  // A missing If-Match has a status of its own; a request that is wrong in other ways is told those first.
+  if (faults.empty()) GS_CHECK(readHeaders(call, faults));
   if (!faults.empty()) return fail(invalidRequest(faults));
   return {};
 }

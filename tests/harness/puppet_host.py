@@ -1,0 +1,76 @@
+"""A connected host without a runtime behind it: it says of every sandbox that what is wanted is so.
+
+    with PuppetHost(server, token) as host:
+        ...  # sandboxes placed on it become running, stopped, deleted as asked
+"""
+
+import socket
+import threading
+
+from .agent_protocol import FakeAgent, healthy_docker, make_facts, messages
+
+
+class PuppetHost:
+    def __init__(self, server, token, name="puppet", runtimes=None, **facts):
+        self.agent = FakeAgent.enroll(server, token, name)
+        facts.setdefault("traits", ["linux", "amd64", "docker"])
+        self.facts = make_facts(runtimes=runtimes if runtimes is not None else [healthy_docker()], **facts)
+        self.host_id, self.cluster_id = self.agent.host_id, self.agent.cluster_id
+        self.silent = set()  # sandboxes of which it says nothing
+        self._sequence = 0
+        self._link = None
+        self._thread = None
+
+    def connect(self):
+        self._link = self.agent.link(timeout=60)
+        self._link.hello(facts=self.facts)
+        self._thread = threading.Thread(target=self._serve, args=(self._link,), daemon=True)
+        self._thread.start()
+        return self
+
+    def disconnect(self):
+        if self._link:
+            # The reader sits in this socket: closing alone would leave it, and the server, none the wiser.
+            self._link.socket.sock.shutdown(socket.SHUT_RDWR)
+            self._thread.join(10)
+            self._link.drop()
+            self._link = None
+
+    def say(self, sandbox_id, generation, state, **members):
+        """One observation, e.g. say(id, 1, "FAILED", reason="workload_exited")."""
+        m = messages()
+        self._sequence += 1
+        self._link.send(observation=m.Observation(
+            sandbox_id=sandbox_id, generation=generation, sequence=self._sequence, reason=members.pop("reason", ""),
+            state=m.ObservedState.values_by_name[f"OBSERVED_STATE_{state}"].number, observed_at=m.Timestamp(unix_ms=1767225600000), **members))
+
+    def _serve(self, link):
+        threading.Thread(target=self._beat, args=(link,), daemon=True).start()
+        while (message := link.receive()) is not None:
+            if message.WhichOneof("body") == "assignment":
+                self._obey(message.assignment)
+
+    def _beat(self, link):
+        stopped = threading.Event()
+        sequence = 0
+        while not stopped.wait(1):
+            sequence += 1
+            try:
+                link.send(heartbeat=messages().Heartbeat(sequence=sequence))
+            except Exception:  # the link is gone; the reader notices
+                return
+
+    def _obey(self, assignment):
+        m = messages()
+        self._link.send(assignment_ack=m.AssignmentAck(sandbox_id=assignment.sandbox_id, generation=assignment.generation))
+        if assignment.sandbox_id in self.silent:
+            return
+        wanted = m.DesiredState.values_by_number[assignment.desired].name.removeprefix("DESIRED_STATE_")
+        self.say(assignment.sandbox_id, assignment.generation, wanted, reason="stopped_by_user" if wanted == "STOPPED" else "")
+
+    def __enter__(self):
+        return self.connect()
+
+    def __exit__(self, *_):
+        self.disconnect()
+        self.agent.close()

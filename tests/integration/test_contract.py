@@ -1,0 +1,472 @@
+"""The server against openapi.yaml: every operation is called, every answer is held against its schema, and what breaks a
+request schema is refused with a problem that says where."""
+
+import copy
+import json
+
+import pytest
+import websocket
+
+from harness.agent_protocol import messages
+from harness.api import check_problem
+from harness.archives import Image, layer
+from harness.contract import CheckedClient, Contract
+from harness.puppet_host import PuppetHost
+from harness.sessions import SUBPROTOCOL
+from harness.stack import Stack
+
+CONTRACT = Contract()
+UNKNOWN = "0123456789abcdefghjk"
+IDS = {"clusterId": "clu_", "hostId": "hst_", "tokenId": "tok_", "apiKeyId": "key_", "blueprintId": "bpt_", "sandboxId": "sbx_"}
+JSON_OPERATIONS = sorted(name for name, operation in CONTRACT.operations.items()
+                         if "application/json" in operation.get("requestBody", {}).get("content", {}))
+
+
+@pytest.fixture(scope="module")
+def stack():
+    with Stack(agents=0) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def api(stack):
+    return CheckedClient(stack.server.base_url, stack.server.api_key, contract=CONTRACT)
+
+
+@pytest.fixture(scope="module")
+def host(stack, api):
+    with PuppetHost(stack.server, api.create_token()["token"]) as host:
+        yield host
+
+
+@pytest.fixture(scope="module")
+def blueprint(api):
+    return upload(api, "base")
+
+
+def upload(api, name, archive=None, expect=201, **headers):
+    data = archive if archive is not None else Image([layer({"marker": b"x"})]).oci()
+    return api.call("POST", "/api/blueprints", params={"name": name}, data=data, expect=expect,
+                    headers={"Content-Type": "application/x-tar", **headers})
+
+
+def path_of(operation):
+    """With ids that exist nowhere."""
+    return operation["template"].format(**{name: prefix + UNKNOWN for name, prefix in IDS.items()})
+
+
+def valid_body(name):
+    schema = CONTRACT.operations[name]["requestBody"]["content"]["application/json"]
+    return copy.deepcopy(next(iter(schema["examples"].values()))["value"])
+
+
+# Every operation
+
+
+def walk_system(api):
+    assert api.get("/api/health") == {"status": "ok"}
+    api.get("/api/version")
+    assert api.get("/api/whoami")["role"] == "admin"
+    assert api.get("/api/openapi.json")["paths"].keys() == CONTRACT.document["paths"].keys()
+
+
+def walk_clusters(api):
+    made = api.post("/api/clusters", {"name": "walked", "kind": "managed"}, expect=201)
+    path = f"/api/clusters/{made['id']}"
+    assert api.get(path) == made
+    renamed = api.patch(path, {"name": "renamed"}, made["version"], expect=200)
+    assert renamed["version"] == made["version"] + 1
+    assert api.patch(path, {"name": "renamed"}, renamed["version"], expect=200) == renamed
+    api.problem("PATCH", path, 412, "aborted", json={"name": "x"}, headers={"If-Match": '"1"'})
+    api.problem("PATCH", path, 428, "failed_precondition", json={"name": "x"})
+    api.problem("PATCH", path, 400, "invalid_argument", json={"name": "x"}, headers={"If-Match": 'W/"1"'})
+    api.problem("PATCH", path, 409, "already_exists", json={"name": "default"}, headers={"If-Match": '"2"'})
+    api.problem("POST", "/api/clusters", 409, "already_exists", json={"name": "renamed", "kind": "byo"})
+    api.problem("POST", "/api/provisioning-tokens", 409, "failed_precondition", json={"clusterId": made["id"]})
+    assert made["id"] in {cluster["id"] for cluster in api.list_all("/api/clusters", limit=1)}
+    api.delete(path, expect=204)
+    api.problem("DELETE", path, 404, "not_found")
+    default = api.default_cluster()
+    api.problem("DELETE", f"/api/clusters/{default['id']}", 409, "failed_precondition")
+
+
+def walk_tokens_and_keys(api):
+    token = api.create_token(maxUses=2, name="walked")
+    path = f"/api/provisioning-tokens/{token['id']}"
+    assert "token" not in api.get(path)
+    api.delete(path, expect=204)
+    api.delete(path, expect=204)
+    assert api.get(path)["state"] == "revoked"
+    assert all("token" not in each for each in api.list_all("/api/provisioning-tokens"))
+    key = api.post("/api/api-keys", {"name": "walked"}, expect=201)
+    assert key["role"] == "member"
+    other = api.with_key(key["key"])
+    assert other.get("/api/whoami")["apiKeyId"] == key["id"]
+    assert next(each for each in api.list_all("/api/api-keys") if each["id"] == key["id"])["lastUsedAt"]
+    api.problem("POST", "/api/api-keys", 409, "already_exists", json={"name": "walked"})
+    api.delete(f"/api/api-keys/{key['id']}", expect=204)
+    other.problem("GET", "/api/whoami", 401, "unauthenticated")
+
+
+def walk_blueprints(api):
+    made = upload(api, "walked")
+    assert api.get(f"/api/blueprints/{made['id']}") == made
+    assert made in api.list_all("/api/blueprints")
+    upload(api, "walked", expect=409)
+    check_problem(api.raw("POST", "/api/blueprints", params={"name": "empty"}, data=b"",
+                          headers={"Content-Type": "application/x-tar"}), 400, "invalid_argument")
+    wrong = "sha-256=:" + "A" * 43 + "=:"
+    problem = check_problem(api.raw("POST", "/api/blueprints", params={"name": "lie"}, data=Image([layer({"a": b"b"})]).oci(),
+                                    headers={"Content-Type": "application/x-tar", "Content-Digest": wrong}), 422, "data_loss")
+    assert problem["reason"] == "digest_mismatch"
+    check_problem(api.raw("POST", "/api/blueprints", params={"name": "zip"}, data=b"x",
+                          headers={"Content-Type": "application/zip"}), 415, "invalid_argument")
+    api.delete(f"/api/blueprints/{made['id']}", expect=204)
+    api.problem("DELETE", f"/api/blueprints/{made['id']}", 404, "not_found")
+
+
+def walk_hosts(api, host):
+    shown = api.host(host.host_id)
+    assert shown["state"] == "connected"
+    path = f"/api/hosts/{host.host_id}"
+    tagged = api.patch(path, {"tags": {"zone": "a"}}, shown["version"], expect=200)
+    assert tagged["tags"] == {"zone": "a"}
+    api.problem("PATCH", path, 412, "aborted", json={"name": "x"}, headers={"If-Match": f'"{shown["version"]}"'})
+    assert [each["id"] for each in api.list_all("/api/hosts", clusterId=host.cluster_id)] == [host.host_id]
+    assert api.list_all("/api/hosts", clusterId="clu_" + UNKNOWN) == []
+
+
+def walk_sandboxes(api, host, blueprint):
+    everything = dict(name="walked", blueprint=blueprint["digest"], hostId=host.host_id, requiredTags={"zone": "a"},
+                      requiredTraits=["amd64"], command=["sleep", "inf"], env={"A": "ä"}, workingDir="/", user="0:0",
+                      resources={"cpuMillis": 500, "memoryBytes": 16 << 20, "pids": 16})
+    made = api.post("/api/sandboxes", everything, expect=201)
+    path = f"/api/sandboxes/{made['id']}"
+    assert made["state"] == "placing" and made["reason"] == "pending_placement" and made["env"] == {"A": "ä"}
+    running = api.get(path, params={"waitFor": "running,failed", "waitMs": 20000})
+    assert running["state"] == "running" and "reason" not in running
+    api.problem("POST", "/api/sandboxes", 409, "already_exists", json=everything)
+    api.problem("DELETE", f"/api/hosts/{host.host_id}", 409, "failed_precondition")
+    in_use = api.problem("DELETE", f"/api/blueprints/{blueprint['id']}", 409, "failed_precondition")
+    assert in_use["errors"][0]["pointer"] == f"/sandboxes/{made['id']}"
+    assert api.list_all("/api/sandboxes", hostId=host.host_id, state="running")[0]["id"] == made["id"]
+    assert api.post(f"{path}/start", expect=202)["generation"] == 1
+    assert api.post(f"{path}/stop", {"graceMs": 0}, expect=202)["generation"] == 2
+    assert api.get(path, params={"waitFor": "stopped", "waitMs": 20000})["state"] == "stopped"
+    api.post(f"{path}/stop", expect=202)
+    api.post(f"{path}/start", expect=202)
+    api.get(path, params={"waitFor": "running", "waitMs": 20000})
+    host.say(made["id"], 3, "FAILED", reason="workload_exited",
+             exit=messages().ExitInfo(signal=9, oom_killed=True, at=messages().Timestamp(unix_ms=1767225600000)))
+    failed = api.get(path, params={"waitFor": "failed", "waitMs": 20000})
+    assert failed["exit"]["signal"] == "KILL" and failed["exit"]["oomKilled"]
+    api.delete(path, expect=202)
+    check_gone(api, path)
+
+
+def check_gone(api, path):
+    """A wait for what never comes ends as soon as the sandbox is gone."""
+    api.problem("GET", path, 404, "not_found", params={"waitFor": "archived", "waitMs": 20000})
+
+
+def walk_session(api):
+    url = api.base_url.replace("http", "ws") + "/api/sessions"
+    socket = websocket.create_connection(url, subprotocols=[SUBPROTOCOL], header=[f"Authorization: Bearer {api.api_key}"],
+                                         http_no_proxy=["*"], suppress_origin=True)
+    headers = {name.title(): value for name, value in socket.handshake_response.headers.items()}
+    CONTRACT.check_answer(CONTRACT.operations["openSession"], socket.handshake_response.status, headers, b"")
+    api.seen.add(("openSession", 101))
+    socket.close()
+    api.problem("GET", "/api/sessions", 426, "failed_precondition")
+
+
+def test_every_operation_answers_as_promised(stack, api, host, blueprint):
+    walk_system(api)
+    walk_clusters(api)
+    walk_tokens_and_keys(api)
+    walk_blueprints(api)
+    walk_hosts(api, host)
+    walk_sandboxes(api, host, blueprint)
+    walk_session(api)
+    with PuppetHost(stack.server, api.create_token()["token"], "short-lived") as second:
+        api.delete(f"/api/hosts/{second.host_id}", expect=204)
+        api.problem("GET", f"/api/hosts/{second.host_id}", 404, "not_found")
+    succeeded = {name for name, status in api.seen if status < 300}
+    assert succeeded == set(CONTRACT.operations), "operations that were never seen to succeed"
+
+
+# What every operation does alike
+
+
+@pytest.mark.parametrize("name", sorted(CONTRACT.operations))
+def test_needs_a_key_with_its_role(api, name):
+    operation = CONTRACT.operations[name]
+    if operation["x-gs-role"] == "none":
+        assert api.with_key(None).raw(operation["method"], path_of(operation)).status_code == 200
+        return
+    api.with_key(None).problem(operation["method"], path_of(operation), 401, "unauthenticated")
+    api.with_key("gsk_" + UNKNOWN + "_" + "A" * 43).problem(operation["method"], path_of(operation), 401, "unauthenticated")
+    lower = {"viewer": None, "member": "viewer", "admin": "member"}[operation["x-gs-role"]]
+    if lower:
+        low = api.with_key(role_key(api, lower))
+        low.problem(operation["method"], path_of(operation), 403, "permission_denied")
+
+
+ROLE_KEYS = {}
+
+
+def role_key(api, role):
+    if (api.base_url, role) not in ROLE_KEYS:
+        ROLE_KEYS[api.base_url, role] = api.post("/api/api-keys", {"name": f"only-{role}", "role": role}, expect=201)["key"]
+    return ROLE_KEYS[api.base_url, role]
+
+
+@pytest.mark.parametrize("name", sorted(CONTRACT.operations))
+def test_refuses_query_parameters_that_it_does_not_know(api, name):
+    operation = CONTRACT.operations[name]
+    problem = api.problem(operation["method"], path_of(operation), 400, "invalid_argument", params={"colour": "red"})
+    assert "/query/colour" in [error["pointer"] for error in problem["errors"]]
+
+
+@pytest.mark.parametrize("name", sorted(name for name in CONTRACT.operations if "{" in CONTRACT.operations[name]["template"]))
+def test_tells_a_malformed_id_from_one_that_does_not_exist(api, name):
+    operation = CONTRACT.operations[name]
+    member = operation["template"].split("{")[1].split("}")[0]
+    body = valid_body(name) if name in JSON_OPERATIONS else None
+    headers = {"If-Match": '"1"'} if operation["method"] == "PATCH" else {}
+    malformed = path_of(operation).replace(UNKNOWN, UNKNOWN[:-1] + "u")  # no digit of an id
+    problem = api.problem(operation["method"], malformed, 400, "invalid_argument", json=body, headers=headers)
+    assert problem["errors"][0]["pointer"] == f"/path/{member}"
+    api.problem(operation["method"], path_of(operation), 404, "not_found", json=body, headers=headers)
+
+
+@pytest.mark.parametrize("path", sorted({operation["template"] for operation in CONTRACT.operations.values()}))
+def test_names_the_methods_of_a_path(api, path):
+    operation = next(each for each in CONTRACT.operations.values() if each["template"] == path)
+    response = api.raw("TRACE", path_of(operation))
+    check_problem(response, 405, "invalid_argument")
+    allowed = {each["method"] for each in CONTRACT.operations.values() if each["template"] == path}
+    assert set(response.headers["Allow"].split(", ")) == allowed
+
+
+@pytest.mark.parametrize("path", ["/", "/api", "/api/", "/api/nothing", "/api/clusters/", "/api/sandboxes/sbx_x/explode", "/favicon.ico"])
+def test_answers_404_where_nothing_is(api, path):
+    check_problem(api.raw("GET", path), 404, "not_found")
+
+
+@pytest.mark.parametrize("query,pointer", [
+    ({"limit": "0"}, "/query/limit"), ({"limit": "201"}, "/query/limit"), ({"limit": "many"}, "/query/limit"),
+    ({"limit": ""}, "/query/limit"), ({"limit": ["1", "2"]}, "/query/limit"), ({"cursor": "a b"}, "/query/cursor"),
+    ({"cursor": "bm90IG91cnM"}, "/query/cursor"), ({"state": "dancing"}, "/query/state"), ({"hostId": "clu_" + UNKNOWN}, "/query/hostId"),
+])
+def test_refuses_bad_list_parameters(api, query, pointer):
+    problem = api.problem("GET", "/api/sandboxes", 400, "invalid_argument", params=query)
+    assert problem["errors"][0]["pointer"] == pointer
+
+
+@pytest.mark.parametrize("query", [{"waitFor": "dancing"}, {"waitFor": "running,running"}, {"waitFor": ""}, {"waitMs": "60001"}, {"waitMs": "-1"}])
+def test_refuses_bad_waits(api, query):
+    api.problem("GET", "/api/sandboxes/sbx_" + UNKNOWN, 400, "invalid_argument", params=query)
+
+
+def test_echoes_a_request_id_that_fits_and_replaces_one_that_does_not(api):
+    assert api.raw("GET", "/api/health", headers={"X-Request-Id": "mine-1"}).headers["X-Request-Id"] == "mine-1"
+    for bad in ("a b", "x" * 129, "{}"):
+        assert api.raw("GET", "/api/health", headers={"X-Request-Id": bad}).headers["X-Request-Id"].startswith("req_")
+
+
+def test_pages_hold_what_was_asked_for(api):
+    for number in range(5):
+        api.post("/api/clusters", {"name": f"page-{number}", "kind": "byo"})
+    page = api.get("/api/clusters", params={"limit": 2})
+    assert [each["name"] for each in page["items"]] == ["page-4", "page-3"], "newest first"
+    everything = api.list_all("/api/clusters", limit=2)
+    assert len({each["id"] for each in everything}) == len(everything) >= 6
+    elsewhere = api.problem("GET", "/api/hosts", 400, "invalid_argument", params={"cursor": page["nextCursor"]})
+    assert elsewhere["errors"][0]["pointer"] == "/query/cursor"
+
+
+# Bodies
+
+
+@pytest.mark.parametrize("name", JSON_OPERATIONS)
+@pytest.mark.parametrize("body,status", [
+    (b"", 400), (b"{", 400), (b"null", 400), (b"[]", 400), (b'"x"', 400), (b"\xff\xfe", 400), (b'{"name":"a","name":"b"}', 400),
+    (b'{"colour":"red"}', 400), (b'{"name":"a\\u0000b"}', 400), (b"[" * 60000, 400), (b'{"name":"' + b"a" * 70000 + b'"}', 413),
+], ids=["empty", "cut off", "null", "array", "string", "not UTF-8", "twice", "unknown member", "U+0000", "deep", "too large"])
+def test_refuses_what_is_no_body(api, name, body, status):
+    operation = CONTRACT.operations[name]
+    if body == b"" and not operation["requestBody"].get("required"):
+        pytest.skip("its body may be absent")
+    response = api.raw(operation["method"], path_of(operation), data=body,
+                       headers={"Content-Type": "application/json", "If-Match": '"1"'})
+    check_problem(response, status, "invalid_argument" if status == 400 else "resource_exhausted")
+
+
+@pytest.mark.parametrize("name", JSON_OPERATIONS)
+def test_refuses_other_media_types(api, name):
+    operation = CONTRACT.operations[name]
+    data = json.dumps(valid_body(name)).encode()
+    for headers in ({"Content-Type": "text/plain"}, {}, {"Content-Type": "application/json", "Content-Encoding": "gzip"}):
+        response = api.raw(operation["method"], path_of(operation), data=data, headers={"If-Match": '"1"', **headers})
+        check_problem(response, 415, "invalid_argument")
+
+
+def broken_values(schema):
+    """(why, value) for values that break `schema` in one way each."""
+    schema = CONTRACT.resolve(schema)
+    kind = schema.get("type")
+    wrong = {"string": 7, "integer": "7", "number": "7", "boolean": "true", "array": {}, "object": []}[kind]
+    yield "type", wrong
+    yield "null", None
+    if "enum" in schema:
+        yield "enum", "no-such-value"
+    if kind == "string":
+        if "minLength" in schema and schema["minLength"] > 0:
+            yield "minLength", ""
+        if "maxLength" in schema:
+            yield "maxLength", "a" * (schema["maxLength"] + 1) if schema["maxLength"] < 60000 else 7
+        if "pattern" in schema:
+            yield "pattern", "\u00e9 !"
+    if kind == "integer":
+        yield "fraction", 1.5
+        if "minimum" in schema:
+            yield "minimum", schema["minimum"] - 1
+        if "maximum" in schema:
+            yield "maximum", schema["maximum"] + 1
+    if kind == "array":
+        item = CONTRACT.resolve(schema["items"])
+        if schema.get("minItems", 0) > 0:
+            yield "minItems", []
+        if "maxItems" in schema:
+            yield "maxItems", [f"a{n}" for n in range(schema["maxItems"] + 1)]
+        if schema.get("uniqueItems"):
+            yield "uniqueItems", ["a", "a"]
+        yield from ((f"item {why}", [value]) for why, value in broken_values(item))
+    if kind == "object":
+        yield from broken_objects(schema)
+
+
+def broken_objects(schema):
+    if "maxProperties" in schema and schema["maxProperties"] <= 1024:
+        yield "maxProperties", {f"a{n}": "x" for n in range(schema["maxProperties"] + 1)}
+    if "propertyNames" in schema:
+        yield "propertyNames", {"\u00e9 !": "x"}
+    if schema.get("additionalProperties") is False:
+        yield "additionalProperties", {"colour": "red"}
+    elif isinstance(schema.get("additionalProperties"), dict):
+        yield from ((f"value {why}", {"a": value}) for why, value in broken_values(schema["additionalProperties"]))
+    for name, member in schema.get("properties", {}).items():
+        yield from ((f"{name} {why}", {name: value}) for why, value in broken_values(member))
+
+
+def invalid_bodies():
+    for name in JSON_OPERATIONS:
+        schema = CONTRACT.resolve(CONTRACT.operations[name]["requestBody"]["content"]["application/json"]["schema"])
+        for member in schema.get("required", []):
+            yield pytest.param(name, lambda body, member=member: body.pop(member), "", id=f"{name}-without {member}")
+        yield pytest.param(name, lambda body: body.update(colour="red"), "/colour", id=f"{name}-unknown member")
+        for member, member_schema in schema["properties"].items():
+            for why, value in broken_values(member_schema):
+                yield pytest.param(name, lambda body, member=member, value=value: body.update({member: value}), f"/{member}",
+                                   id=f"{name}-{member} {why}")
+
+
+@pytest.mark.parametrize("name,spoil,pointer", invalid_bodies())
+def test_says_where_a_body_breaks_its_schema(api, name, spoil, pointer):
+    operation = CONTRACT.operations[name]
+    body = valid_body(name)
+    spoil(body)
+    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+    assert CONTRACT.errors(schema, body), "the test must send something that breaks the contract"
+    problem = api.problem(operation["method"], path_of(operation), 400, "invalid_argument", json=body, headers={"If-Match": '"1"'})
+    assert all(error["pointer"].startswith(pointer) for error in problem["errors"]), problem
+
+
+@pytest.mark.parametrize("name", JSON_OPERATIONS)
+def test_accepts_the_bodies_that_the_contract_shows(api, name):
+    """Whatever the answer is, it must not be that the body breaks the schema."""
+    operation = CONTRACT.operations[name]
+    for example in operation["requestBody"]["content"]["application/json"]["examples"].values():
+        response = api.raw(operation["method"], path_of(operation), json=example["value"], headers={"If-Match": '"1"'})
+        assert response.status_code not in (400, 415), response.text
+
+
+def test_limits_command_and_environment_together(api):
+    problem = api.problem("POST", "/api/sandboxes", 400, "invalid_argument",
+                          json={"blueprint": "a", "command": ["x" * 30000], "env": {"A": "y" * 20000}})
+    assert problem["errors"][0]["pointer"] == "/command"
+
+
+# Refusals that need a state
+
+
+def test_says_for_each_host_why_it_does_not_fit(stack, api, blueprint):
+    m = messages()
+    cluster = api.post("/api/clusters", {"name": "unfit", "kind": "byo"})
+    empty = api.problem("POST", "/api/sandboxes", 409, "failed_precondition", json={"blueprint": "base", "clusterId": cluster["id"]})
+    assert "errors" not in empty and "enroll" in empty["fix"]
+    broken = m.RuntimeHealth(name="docker", state=m.RuntimeHealth.STATE_UNHEALTHY, reason="dockerd does not answer")
+    with PuppetHost(stack.server, api.create_token(cluster["id"])["token"], "ill", runtimes=[broken]) as ill:
+        body = {"blueprint": "base", "clusterId": cluster["id"]}
+        refused = api.problem("POST", "/api/sandboxes", 409, "failed_precondition", json=body)
+        assert refused["errors"] == [{"pointer": f"/hosts/{ill.host_id}", "detail": "runtime docker is unhealthy: dockerd does not answer"}]
+        assert api.list_all("/api/sandboxes", hostId=ill.host_id) == [], "nothing was recorded"
+    soon = api.problem("POST", "/api/sandboxes", 409, "failed_precondition", json={"blueprint": "base", "runtime": "sbx"})
+    assert "coming soon" in soon["detail"]
+
+
+def test_an_unheard_host_makes_its_sandboxes_unknown_and_gives_them_back(stack, api, blueprint):
+    cluster = api.post("/api/clusters", {"name": "unheard", "kind": "byo"})
+    with PuppetHost(stack.server, api.create_token(cluster["id"])["token"], "comes-and-goes") as host:
+        made = api.create_sandbox("base", clusterId=cluster["id"])
+        host.disconnect()
+        path = f"/api/sandboxes/{made['id']}"
+        lost = api.get(path, params={"waitFor": "unknown", "waitMs": 20000})
+        assert lost["state"] == "unknown" and lost["reason"] == "host_disconnected"
+        assert [each["id"] for each in api.list_all("/api/sandboxes", state="unknown")] == [made["id"]]
+        host.connect()
+        assert api.get(path, params={"waitFor": "running", "waitMs": 20000})["state"] == "running"
+        api.delete_sandbox(made["id"])
+
+
+def test_a_removed_host_takes_its_certificate_and_its_sandboxes_along(stack, api, blueprint):
+    cluster = api.post("/api/clusters", {"name": "removed", "kind": "byo"})
+    with PuppetHost(stack.server, api.create_token(cluster["id"])["token"], "doomed") as host:
+        made = api.create_sandbox("base", clusterId=cluster["id"])
+        refused = api.problem("DELETE", f"/api/hosts/{host.host_id}", 409, "failed_precondition")
+        assert [error["pointer"] for error in refused["errors"]] == [f"/sandboxes/{made['id']}"]
+        api.delete(f"/api/hosts/{host.host_id}?force=true", expect=204)
+        path = f"/api/sandboxes/{made['id']}"
+        lost = api.get(path)
+        assert lost["state"] == "failed" and lost["reason"] == "host_removed"
+        api.problem("POST", f"{path}/start", 409, "failed_precondition")
+        assert api.delete(path, expect=202)["state"] == "deleted"
+        api.problem("GET", path, 404, "not_found")
+
+
+def test_a_failure_before_a_start_is_no_answer_to_a_wait_after_it(stack, api, host, blueprint):
+    made = api.create_sandbox("base", hostId=host.host_id)
+    host.silent.add(made["id"])
+    host.say(made["id"], 1, "FAILED", reason="workload_exited")
+    path = f"/api/sandboxes/{made['id']}"
+    api.get(path, params={"waitFor": "failed", "waitMs": 20000})
+    assert api.post(f"{path}/start", expect=202)["generation"] == 2
+    waited = api.get(path, params={"waitFor": "running,failed", "waitMs": 300})
+    assert waited["observedGeneration"] == 1, "it waited the whole time: nothing is known of the start yet"
+    host.say(made["id"], 2, "RUNNING")
+    assert api.get(path, params={"waitFor": "running,failed", "waitMs": 20000})["state"] == "running"
+    host.silent.discard(made["id"])
+    api.delete_sandbox(made["id"])
+
+
+def test_sessions_are_closed_to_pages_of_other_origins(api):
+    url = api.base_url.replace("http", "ws") + "/api/sessions"
+    header = [f"Authorization: Bearer {api.api_key}"]
+    with pytest.raises(websocket.WebSocketBadStatusException) as refused:
+        websocket.create_connection(url, subprotocols=[SUBPROTOCOL], header=header, origin="https://elsewhere.example", http_no_proxy=["*"])
+    assert refused.value.status_code == 403
+    websocket.create_connection(url, subprotocols=[SUBPROTOCOL], header=header, origin=api.base_url, http_no_proxy=["*"]).close()
+    with pytest.raises(websocket.WebSocketBadStatusException) as refused:
+        websocket.create_connection(url, header=header, http_no_proxy=["*"], suppress_origin=True)
+    assert refused.value.status_code == 400
