@@ -104,16 +104,29 @@ SAMPLES = [
 
 
 class Tally:
+    """Counts one result a section, however many single checks it makes: thousands of them would drown the other tiers."""
+
     def __init__(self):
-        self.passed = 0
-        self.failed = 0
+        self.sections = {}
+        self.section = None
+
+    def begin(self, section):
+        self.section = section
+        self.sections[section] = [0, 0]
 
     def check(self, good, what):
-        if good:
-            self.passed += 1
-        else:
-            self.failed += 1
+        self.sections[self.section][0 if good else 1] += 1
+        if not good:
             print(f"FAILED {what}")
+
+    @property
+    def failed(self):
+        # A section that checked nothing has failed too.
+        return sum(1 for good, bad in self.sections.values() if bad or not good)
+
+    @property
+    def passed(self):
+        return len(self.sections) - self.failed
 
 
 class UniqueKeyLoader(yaml.SafeLoader):
@@ -401,18 +414,26 @@ def checkSamples(t, doc):
 def main():
     t = Tally()
     try:
+        t.begin("syntax")
         doc = yaml.load(SPEC.read_text(encoding="utf-8"), Loader=UniqueKeyLoader)
         t.check(doc.get("openapi") == "3.1.0", "openapi is not 3.1.0")
+        t.begin("references")
         checkReferences(t, doc)
         if not t.failed:  # the rest follows references
             names = requestClosure(doc)
-            checkSchemas(t, doc, names)
-            checkRequestSchemas(t, doc, names)
-            checkOperations(t, doc)
-            checkProse(t, doc)
-            checkSamples(t, doc)
+            for name, check in {
+                "schemas": lambda: checkSchemas(t, doc, names),
+                "request schemas": lambda: checkRequestSchemas(t, doc, names),
+                "operations": lambda: checkOperations(t, doc),
+                "prose": lambda: checkProse(t, doc),
+                "samples": lambda: checkSamples(t, doc),
+            }.items():
+                t.begin(name)
+                check()
     except yaml.YAMLError as error:
         t.check(False, f"openapi.yaml does not parse: {error}")
+    for section, (good, bad) in t.sections.items():
+        print(f"{section}: {good} checks hold, {bad} do not")
     print(f"{t.passed} passed, {t.failed} failed")
     return 1 if t.failed else 0
 
