@@ -16,6 +16,10 @@ Decision doingSaying(Step step, SandboxState state, std::string reason, std::str
   return {step, ObservationDraft{state, std::move(reason), std::move(message), std::nullopt}};
 }
 
+// The kernel kills with SIGKILL, which a shell around the victim turns into 137. Any other end is not its doing, even if
+// it has killed something else in the sandbox before.
+bool looksKilled(const ExitInfo& exit) { return exit.signal == 9 || exit.code == 137; }
+
 std::string describeExit(const ExitInfo& exit) {
   return exit.signal != 0 ? fmt::format("signal {}", exit.signal) : fmt::format("exit code {}", exit.code);
 }
@@ -35,10 +39,12 @@ ObservationDraft endOfRun(const SandboxRecord& record, const SandboxFacts& facts
   }
   if (facts.workloadExit) {
     const bool clean = facts.workloadExit->code == 0 && facts.workloadExit->signal == 0;
+    const bool byMemory = oom && looksKilled(*facts.workloadExit);
+    draft.exit->oomKilled = byMemory;
     draft.state = clean ? SandboxState::kStopped : SandboxState::kFailed;
-    draft.reason = oom && !clean ? "oom_killed" : "workload_exited";
-    draft.message = oom && !clean ? "the memory limit was reached and the kernel ended the workload"
-                                  : "the workload ended with " + describeExit(*facts.workloadExit);
+    draft.reason = byMemory ? "oom_killed" : "workload_exited";
+    draft.message = byMemory ? "the memory limit was reached and the kernel ended the workload"
+                             : "the workload ended with " + describeExit(*facts.workloadExit);
     return draft;
   }
   draft.state = SandboxState::kFailed;

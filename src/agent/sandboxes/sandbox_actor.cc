@@ -262,6 +262,7 @@ Task<Status> SandboxActor::startContainer() {
   // A fresh channel, so that nothing that an earlier run's guest said can be taken for this one's.
   co_await closeGuestChannel();
   GS_CO_CHECK(ensureGuestChannel());
+  runEnd_ = std::make_shared<RunEnd>();
   facts_.gateOpen = false;
   facts_.workloadExit.reset();
   facts_.workloadStartError.clear();
@@ -299,6 +300,7 @@ Task<Status> SandboxActor::openGate() {
 
 Task<Status> SandboxActor::stopContainer() {
   GS_CO_CHECK(co_await commitIntent(Intent::kStop, "stop"));
+  runEnd_->wanted = true;
   const auto& id = record_.assignment.sandboxId;
   const bool wanted = record_.assignment.desired == DesiredState::kStopped;
   const Millis grace = wanted ? record_.assignment.stopGrace : Millis(0);
@@ -322,6 +324,7 @@ Task<Status> SandboxActor::stopContainer() {
 
 Task<Status> SandboxActor::removeContainer() {
   GS_CO_CHECK(co_await commitIntent(Intent::kRemove, "remove"));
+  runEnd_->wanted = true;
   const auto& id = record_.assignment.sandboxId;
   GS_CO_CHECK(co_await parts_.runtime.remove(id, Deadline::after(kRuntimeCall)));
   crashPoint("remove.after");
@@ -407,7 +410,9 @@ Task<Result<std::unique_ptr<GuestExec>>> SandboxActor::startExec(ProcessSpec pro
   }
   if (process.user.empty()) process.user = record_.execUser;
   if (process.workingDir.empty()) process.workingDir = record_.execWorkingDir;
-  co_return co_await guest_->startExec(std::move(process), deadline);
+  auto run = runEnd_;
+  GS_CO_TRY(auto exec, co_await guest_->startExec(std::move(process), deadline));
+  co_return execOfRun(std::move(exec), std::move(run));
 }
 
 }  // namespace gs

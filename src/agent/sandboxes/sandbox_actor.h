@@ -10,6 +10,7 @@
 
 #include "agent/core/sandbox_model.h"
 #include "agent/sandboxes/ports.h"
+#include "agent/sandboxes/run_exec.h"
 #include "async/backoff.h"
 #include "async/event.h"
 #include "async/task_group.h"
@@ -40,7 +41,11 @@ class SandboxActor {
   [[nodiscard]] Task<Result<std::unique_ptr<GuestExec>>> startExec(ProcessSpec process, Deadline deadline);
 
   [[nodiscard]] const SandboxRecord& record() const { return record_; }
-  [[nodiscard]] bool running() const { return facts_.container == Seen::kRunning && facts_.gateOpen; }
+  // Looking again, or an engine that does not answer, does not end what was running (rule 2).
+  [[nodiscard]] bool running() const {
+    const bool lookingAgain = facts_.container == Seen::kUnknown && record_.observation.state == SandboxState::kRunning;
+    return facts_.gateOpen && (facts_.container == Seen::kRunning || lookingAgain);
+  }
 
  private:
   [[nodiscard]] Task<void> run();
@@ -73,6 +78,7 @@ class SandboxActor {
   std::function<void()> onFinished_;
   std::optional<CacheHandle> image_;
   std::unique_ptr<GuestChannel> guest_;
+  std::shared_ptr<RunEnd> runEnd_ = std::make_shared<RunEnd>();
   std::optional<Observation> staged_;
   Event changed_;
   std::uint64_t changes_ = 0;

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "agent/runtimes/docker/cgroup_memory.h"
 #include "agent/runtimes/docker/container_config.h"
 #include "agent/runtimes/docker/engine_events.h"
 #include "base/encoding.h"
@@ -206,6 +207,8 @@ Task<Result<std::optional<RuntimeContainer>>> DockerRuntime::inspect(SandboxId i
   GS_CO_TRY(const auto found, co_await engine_.inspectContainer(containerName(id), deadline));
   if (!found) co_return std::optional<RuntimeContainer>();
   GS_CO_TRY(auto described, describeContainer(*found));
+  // Docker tells it only of a container that has ended; the workload in one that runs may be dead of it already.
+  if (described.alive() && oomKillsOf(described.pid) > 0) described.oomKilled = true;
   co_return std::optional(std::move(described));
 }
 
