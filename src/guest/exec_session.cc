@@ -192,6 +192,8 @@ void ExecSession::onOutput(Output& output) {
   if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (count <= 0) {
     closeOutput(output);
+  } else if (phase_ == Phase::kHungUp) {
+    return;  // dropped: nobody listens any more
   } else {
     const auto bytes = static_cast<std::size_t>(count);
     output.owed -= std::min(output.owed, bytes);
@@ -271,7 +273,8 @@ void ExecSession::updateWatches() {
 
 void ExecSession::watchOutputs() {
   // A pipe whose writer is gone reports that whether asked or not, so while the agent is slow it is not watched at all.
-  const bool wanted = outgoing_.empty() && (phase_ == Phase::kRunning || phase_ == Phase::kDraining);
+  const bool wanted = phase_ == Phase::kHungUp ||
+                      (outgoing_.empty() && (phase_ == Phase::kRunning || phase_ == Phase::kDraining));
   for (auto& output : outputs_) {
     if (!output.pipe.isOpen() || output.watched == wanted) continue;
     output.watched = wanted;
@@ -290,7 +293,9 @@ void ExecSession::hangUp() {
   loop_.forget(socket_.get());
   socket_.reset();
   outgoing_.clear();
-  for (auto& output : outputs_) closeOutput(output);
+  // Its output still has a reader, which drops it: a program that cleans up at SIGHUP may say so, and must not die of
+  // SIGPIPE instead (a shell reports the end of its child before it runs the trap).
+  watchOutputs();
   closeStdin();
   ::kill(-group_, SIGHUP);
   // To the group even when its leader is gone by then. Should the number have gone round to another group of this

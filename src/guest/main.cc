@@ -79,6 +79,23 @@ std::optional<unsigned long> raiseOpenFiles() {
   return before;
 }
 
+// Root in the sandbox may rename the directory that the agent's directory is mounted in; a descriptor still leads there.
+// It is kept for good. Without a usable /proc the path stays as it is.
+std::string pinDirectory(const std::string& socketPath) {
+  const auto slash = socketPath.rfind('/');
+  if (slash == std::string::npos || slash == 0) return socketPath;
+  const int folder = ::open(socketPath.substr(0, slash).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (folder < 0) return socketPath;
+  const auto pinned = "/proc/self/fd/" + std::to_string(folder);
+  struct stat there{};
+  struct stat wanted{};
+  const bool same = ::stat(pinned.c_str(), &there) == 0 && ::fstat(folder, &wanted) == 0 &&
+                    there.st_dev == wanted.st_dev && there.st_ino == wanted.st_ino;
+  if (same) return pinned + socketPath.substr(slash);
+  ::close(folder);
+  return socketPath;
+}
+
 int run(int argc, char** argv) {
   const std::string_view argument = argc > 1 ? argv[1] : kDefaultSocket;
   if (argument == "--version") {
@@ -92,7 +109,7 @@ int run(int argc, char** argv) {
   ensureStdio();
   takeOverSignals();
   ::umask(022);
-  InitSettings settings{.socketPath = std::string(argument),
+  InitSettings settings{.socketPath = pinDirectory(std::string(argument)),
                         .version = std::string(versionString().substr(0, 64)),
                         .childLimits = {.oomScoreAdj = protectFromOom(), .openFiles = raiseOpenFiles()}};
   // Orphans come to us as process 1 anyway; this makes it so when we are not.

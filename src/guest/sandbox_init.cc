@@ -185,6 +185,10 @@ void SandboxInit::onSignals() {
   if (bytes <= 0) return;
   const auto count = static_cast<std::size_t>(bytes) / sizeof(signalfd_siginfo);
   for (std::size_t i = 0; i < count; ++i) {
+    // Only the host may end the first process: as process 1 it sees senders outside its namespace as 0, and whatever root
+    // inside sends is for the sandbox's own programs.
+    const bool fromInside = ::getpid() == 1 && infos.at(i).ssi_pid != 0;
+    if (fromInside && infos.at(i).ssi_signo != SIGCHLD) continue;
     switch (infos.at(i).ssi_signo) {
       case SIGCHLD: reaper_.reap(); break;
       case SIGTERM:
