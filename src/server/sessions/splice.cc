@@ -18,6 +18,15 @@ constexpr std::uint16_t kNotText = 1007;
 constexpr std::uint16_t kTooBig = 1009;
 constexpr std::size_t kMaxSummary = 80;
 
+// SessionSignal of the HTTP contract.
+constexpr std::string_view kSignals[] = {"HUP",  "INT",  "QUIT", "ABRT", "KILL", "USR1", "USR2", "ALRM",
+                                         "TERM", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "WINCH"};
+
+bool namesSignal(const Json& payload) {
+  const auto name = findString(payload, "signal");
+  return payload.is_object() && payload.size() == 1 && name && *name && std::ranges::find(kSignals, **name) != std::end(kSignals);
+}
+
 SpliceEnd violation(std::uint16_t code, std::string reason) { return {code, reason, std::nullopt, "ended by the client: " + reason}; }
 
 // What is wrong with a frame of the client, if anything.
@@ -31,9 +40,12 @@ std::optional<SpliceEnd> judge(std::string_view message) {
     case SessionFrameType::kStdinEof:
       if (!frame->payload.empty()) return violation(kViolation, "a payload where none belongs");
       return std::nullopt;
-    case SessionFrameType::kSignal:
-      if (!parseJson(frame->payload)) return violation(kNotText, "a signal that is no JSON");
+    case SessionFrameType::kSignal: {
+      const auto payload = parseJson(frame->payload);
+      if (!payload) return violation(kNotText, "a signal that is no JSON");
+      if (!namesSignal(*payload)) return violation(kViolation, "an unknown signal");
       return std::nullopt;
+    }
     default: return std::nullopt;
   }
 }

@@ -1,5 +1,6 @@
 #include "server/sessions/splicing_broker.h"
 
+#include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <nlohmann/json.hpp>
 
@@ -93,6 +94,7 @@ Status SplicingBroker::checkQuota(const TenantId& tenant) const {
 }
 
 Task<void> SplicingBroker::run(Actor actor, std::shared_ptr<WebSocket> client) {
+  using namespace asio::experimental::awaitable_operators;
   if (stopping_) co_return co_await client->close(kGone, "the server stops");
   const SessionId session = SessionId::make();
   std::expected<Opening, Refusal> opening = std::unexpected(Refusal{});
@@ -106,9 +108,11 @@ Task<void> SplicingBroker::run(Actor actor, std::shared_ptr<WebSocket> client) {
       logInfo("session_begin", {{"session", session.text()}, {"sandbox", sandbox.text()}, {"program", opening->program}});
       auto end = co_await splice(client, opening->channel);
       if (end.problem) static_cast<void>(co_await client->write(errorFrame(*end.problem, end.closeCode)));
-      co_await client->close(end.closeCode, std::move(end.closeReason));
-      // An abrupt or early end means to the agent that the client is gone: HUP, then KILL.
-      co_await opening->channel->close(end.closeCode == 1000 ? std::uint16_t{1000} : kGone, "the session is over");
+      // An abrupt or early end means to the agent that the client is gone: HUP, then KILL. Both at once: a client that is
+      // slow to close must not keep its program alive.
+      const auto toHost = end.closeCode == 1000 ? std::uint16_t{1000} : kGone;
+      co_await (opening->channel->close(toHost, "the session is over") &&
+                client->close(end.closeCode, std::move(end.closeReason)));
       logInfo("session_end", {{"session", session.text()}, {"sandbox", sandbox.text()}, {"end", end.summary}});
       const auto noted = co_await audit(actor, "session.end", sandbox, fmt::format("{} {}", session, end.summary));
       if (!noted) logError("audit_not_written", {{"session", session.text()}, {"error", noted.error().describe()}});
