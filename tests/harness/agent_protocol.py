@@ -246,6 +246,8 @@ class Socket:
             self.socket.close(timeout=1)
         except (OSError, websocket.WebSocketException):
             pass
+        finally:
+            self.socket.shutdown()  # after a close by the other side, close() leaves the connection open
 
     def drop(self):
         """Without a closing handshake."""

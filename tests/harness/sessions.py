@@ -112,6 +112,8 @@ class RawSession:
             self.socket.close(timeout=2)
         except (OSError, websocket.WebSocketException):
             pass
+        finally:
+            self.socket.shutdown()  # after a close by the other side, close() leaves the connection open
 
     def __enter__(self):
         return self
