@@ -30,6 +30,9 @@ class FakeRuntime final : public Runtime {
     (void)changes_.tryPush(id);
   }
 
+  // As an event of the engine's that tells nothing new: its "start" comes after the start was seen by looking.
+  void touch(const SandboxId& id) { (void)changes_.tryPush(id); }
+
   std::string_view name() const override { return "docker"; }
   Task<RuntimeReport> health(Deadline) override { co_return RuntimeReport{{"docker", RuntimeState::kHealthy, "", ""}, {}}; }
   Task<Status> create(ContainerPlan plan, Deadline) override {
@@ -285,6 +288,20 @@ class SupervisorTest : public ::testing::Test {
     co_await supervisor->stop();
   }
 
+  Task<void> execWhileLooking() {
+    auto supervisor = makeSupervisor();
+    EXPECT_TRUE(co_await supervisor->recover());
+    EXPECT_FALSE((co_await supervisor->assign(assignment(1))).refusal);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kRunning, 1));
+    runtime_.answers = false;
+    runtime_.touch(id_);
+    co_await sleepFor(Millis(100));
+    EXPECT_EQ(supervisor->runningCount(), 1U);
+    const auto exec = co_await supervisor->startExec(id_, {{"true"}, {}, "", ""}, Deadline::after(Millis(1000)));
+    EXPECT_EQ(exec.error().code, ErrorCode::kUnimplemented) << "it reached the guest: " << exec.error().describe();
+    co_await supervisor->stop();
+  }
+
   Task<void> workloadEnds() {
     auto supervisor = makeSupervisor();
     EXPECT_TRUE(co_await supervisor->recover());
@@ -340,6 +357,7 @@ class SupervisorTest : public ::testing::Test {
 TEST_F(SupervisorTest, CreatesStopsStartsAndDeletes) { runTask(loop_, createStopStartDelete()); }
 TEST_F(SupervisorTest, AdoptsWhatRunsAfterARestart) { runTask(loop_, adoptAfterRestart()); }
 TEST_F(SupervisorTest, CallsNothingDeadWhenTheRuntimeIsSilent) { runTask(loop_, silentRuntime()); }
+TEST_F(SupervisorTest, RunsExecsWhileItLooksAgain) { runTask(loop_, execWhileLooking()); }
 TEST_F(SupervisorTest, KeepsTheWorkloadsOwnExit) { runTask(loop_, workloadEnds()); }
 TEST_F(SupervisorTest, FailsAGenerationAndTriesTheNext) { runTask(loop_, noBlueprint()); }
 TEST_F(SupervisorTest, QuarantinesARowThatItCannotRead) { runTask(loop_, quarantine()); }
