@@ -2,7 +2,7 @@
 
 import time
 
-from harness.waiting import hold
+from harness.waiting import hold, wait_until
 from report import make_row
 
 SANDBOXES = 20
@@ -56,6 +56,6 @@ def measure_loaded(bench):
         for sandbox in made:
             api.delete_sandbox(sandbox, wait=False)
         for sandbox in made:
-            api.delete_sandbox(sandbox)
+            wait_until(lambda sandbox=sandbox: api.find_sandbox(sandbox) is None, 60, f"sandbox {sandbox} being gone")
     hold(bench.settle)
     yield from sample(bench, "afterwards")

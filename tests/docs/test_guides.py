@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.processes import find_binary, run_tool
+from harness.waiting import wait_until
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGES = [DOCS.parent / "README.md", *sorted(DOCS.rglob("*.md"))]
@@ -65,8 +66,10 @@ def test_typed_command_exists(page, command):
         if done.returncode == 0:
             break
     assert done.returncode == 0 and (length or not subcommands), f"{program} has no command {' '.join(subcommands)}: {done.stderr}"
+    # Options of the commands above hold below them as well.
+    help_text = "\n".join(run_tool([binary, *subcommands[:above], "--help"]).stdout for above in range(length + 1))
     for option in (word.split("=")[0] for word in words if word.startswith("-")):
-        assert re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", done.stdout), f"{program} {' '.join(subcommands[:length])} has no {option}"
+        assert re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", help_text), f"{program} {' '.join(subcommands[:length])} has no {option}"
 
 
 def test_the_example_client_does_what_the_guide_shows(stack, tmp_path):
@@ -76,5 +79,6 @@ def test_the_example_client_does_what_the_guide_shows(stack, tmp_path):
     done = subprocess.run([sys.executable, client, stack.server.base_url, stack.server.api_key, "busybox"],
                           capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
+    wait_until(lambda: not stack.api.list_all("/api/sandboxes"), 30, "its sandbox being gone")
     shown = next(body for body in blocks(page, "") if "client.py" in body).splitlines()[1]
     assert done.stdout.strip() == shown
