@@ -112,6 +112,8 @@ Task<void> SandboxActor::run() {
     if (!done) co_await handleFailure(decision.step, generation, std::move(done).error());
   }
   co_await closeGuestChannel();
+  // Again: the removal may have been done by an agent that died before it got here.
+  removeRunDir();
   if (const auto forgotten = co_await parts_.journal.forget(record_.assignment.sandboxId); !forgotten) {
     logWarn("journal_forget_failed", {{"sandbox", record_.assignment.sandboxId.text()},
                                       {"error", forgotten.error().describe()}});
@@ -329,12 +331,16 @@ Task<Status> SandboxActor::removeContainer() {
   GS_CO_CHECK(co_await parts_.runtime.remove(id, Deadline::after(kRuntimeCall)));
   crashPoint("remove.after");
   co_await closeGuestChannel();
-  std::error_code ignored;
-  std::filesystem::remove_all(parts_.paths.sandboxDir(id), ignored);
+  removeRunDir();
   record_.intent = Intent::kNone;
   facts_.gateOpen = false;
   facts_.container = Seen::kAbsent;
   co_return Status();
+}
+
+void SandboxActor::removeRunDir() {
+  std::error_code ignored;
+  std::filesystem::remove_all(parts_.paths.sandboxDir(record_.assignment.sandboxId), ignored);
 }
 
 Task<void> SandboxActor::handleFailure(Step step, std::uint64_t generation, Error error) {

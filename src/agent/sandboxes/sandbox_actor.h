@@ -46,6 +46,12 @@ class SandboxActor {
     const bool lookingAgain = facts_.container == Seen::kUnknown && record_.observation.state == SandboxState::kRunning;
     return facts_.gateOpen && (facts_.container == Seen::kRunning || lookingAgain);
   }
+  // It ran when this agent's predecessor ended, and has not been looked at, or heard, since.
+  [[nodiscard]] bool recovering() const {
+    return !running() && record_.assignment.desired == DesiredState::kRunning &&
+           record_.observation.state == SandboxState::kRunning &&
+           record_.observation.generation == record_.assignment.generation;
+  }
 
  private:
   [[nodiscard]] Task<void> run();
@@ -58,6 +64,7 @@ class SandboxActor {
   [[nodiscard]] Task<Status> openGate();
   [[nodiscard]] Task<Status> stopContainer();
   [[nodiscard]] Task<Status> removeContainer();
+  void removeRunDir();
 
   // Writes the record, then tells the sink what was staged. The record is as before on failure only on disk: the actor
   // tries again, and nothing is done before it succeeds.

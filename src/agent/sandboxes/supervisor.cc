@@ -3,6 +3,12 @@
 #include "base/log.h"
 
 namespace gs {
+namespace {
+
+// How often an exec looks whether a sandbox that ran before a restart of the agent has been found again.
+constexpr Millis kRecoveryLook{20};
+
+}  // namespace
 
 Supervisor::Supervisor(SandboxParts parts, ObservationSink sink)
     : parts_(std::move(parts)), sink_(std::move(sink)), tasks_(parts_.executor) {}
@@ -96,11 +102,18 @@ std::size_t Supervisor::runningCount() const {
 }
 
 Task<Result<std::unique_ptr<GuestExec>>> Supervisor::startExec(SandboxId id, ProcessSpec process, Deadline deadline) {
-  const auto found = actors_.find(id);
-  if (found == actors_.end()) {
-    co_return fail(ErrorCode::kNotFound, fmt::format("the sandbox {} is not on this host", id.text()));
+  while (true) {
+    const auto found = actors_.find(id);
+    if (found == actors_.end()) {
+      co_return fail(ErrorCode::kNotFound, fmt::format("the sandbox {} is not on this host", id.text()));
+    }
+    if (!found->second->recovering()) co_return co_await found->second->startExec(std::move(process), deadline);
+    if (deadline.expired()) {
+      co_return fail(ErrorCode::kUnavailable, "this host's agent was restarted and has not found the sandbox again yet");
+    }
+    // Looked up anew each time: an actor may go while nobody waits for it.
+    co_await sleepFor(kRecoveryLook);
   }
-  co_return co_await found->second->startExec(std::move(process), deadline);
 }
 
 Task<void> Supervisor::watchRuntime() {

@@ -31,7 +31,8 @@ class Supervisor {
   [[nodiscard]] std::vector<Observation> unacknowledged() const;
   [[nodiscard]] std::size_t runningCount() const;
 
-  // kNotFound: no such sandbox here; otherwise as SandboxActor::startExec.
+  // kNotFound: no such sandbox here; otherwise as SandboxActor::startExec. Right after a restart of the agent it waits
+  // until the sandbox was found again, kUnavailable when that takes too long.
   [[nodiscard]] Task<Result<std::unique_ptr<GuestExec>>> startExec(SandboxId id, ProcessSpec process, Deadline deadline);
 
  private:
