@@ -31,6 +31,7 @@ Task<Status> receive(BlobDownload download, BodyReader* body, std::shared_ptr<Pe
 }  // namespace
 
 Task<Status> downloadBlob(BlobDownload download, BlobRef blob, SecretString credential) {
+  GS_CO_CHECK(download.owner.mayGoOn());
   const auto opening = Deadline::after(download.stallTimeout).earlier(download.owner.deadline());
   GS_CO_TRY(auto stream, co_await download.source.openBlob(blob.digest, std::move(credential), opening));
   if (stream.sizeBytes && *stream.sizeBytes != blob.sizeBytes) {
