@@ -13,6 +13,7 @@ namespace {
 
 constexpr Millis kHealthEvery{3'000};
 constexpr Millis kHealthCall{5'000};
+constexpr Millis kTolerableSkew{30'000};
 constexpr const char* kEpochKey = "link_epoch";
 
 // Runtimes that the product names and this version does not drive, so that a person sees why nothing is placed on them.
@@ -30,6 +31,7 @@ AgentDaemon::AgentDaemon(asio::io_context& loop, Start start)
       paths_(start.config.stateDir, start.config.runDir),
       probe_({"", start.config.stateDir, start.config.traits}),
       facts_(probe_.readFacts()),
+      diskReserve_(start.config.diskReserveBytes),
       pool_(2),
       database_(std::move(start.database)),
       journal_(database_),
@@ -100,7 +102,31 @@ HostFacts AgentDaemon::facts() {
   // The trait follows the runtime's health, so that placement by trait and by runtime agree.
   const bool docker = !facts.runtimes.empty() && facts.runtimes.front().state == RuntimeState::kHealthy;
   if (docker) facts.traits.emplace_back("docker");
+  for (auto& condition : hostConditions()) facts.conditions.push_back(std::move(condition));
+  told_ = facts;
   return facts;
+}
+
+// Messages that do not change while the condition lasts, so that they are told once.
+std::vector<HostCondition> AgentDaemon::hostConditions() {
+  std::vector<HostCondition> out;
+  const auto offset = std::chrono::duration_cast<std::chrono::seconds>(link_.clockOffset());
+  if (std::chrono::abs(link_.clockOffset()) > kTolerableSkew) {
+    out.push_back({"clock_skew",
+                   fmt::format("the clock is {} s {} the server's", std::abs(offset.count()), offset.count() < 0 ? "ahead of" : "behind"),
+                   "let the clock be set by the network (systemd-timesyncd or chrony)"});
+  }
+  if (probe_.readTelemetry().diskFreeBytes < diskReserve_) {
+    out.push_back({"disk_low", fmt::format("less than {} MiB are free on the disk of {}", diskReserve_ >> 20, paths_.stateDir()),
+                   "free space there: no sandbox is placed on this host before that"});
+  }
+  return out;
+}
+
+void AgentDaemon::tellChangedFacts() {
+  const HostFacts before = told_;
+  const HostFacts now = facts();
+  if (now.runtimes != before.runtimes || now.conditions != before.conditions) link_.sendFacts(now);
 }
 
 HostTelemetry AgentDaemon::telemetry() {
@@ -113,7 +139,11 @@ Task<AssignmentAck> AgentDaemon::assign(Assignment assignment) {
   co_return co_await supervisor_.assign(std::move(assignment));
 }
 
-void AgentDaemon::linkUp(std::uint64_t epoch) { tasks_.spawn("remember epoch", rememberEpoch(epoch)); }
+void AgentDaemon::linkUp(std::uint64_t epoch) {
+  tasks_.spawn("remember epoch", rememberEpoch(epoch));
+  // The hello was written before the server's clock was known.
+  tellChangedFacts();
+}
 
 Task<void> AgentDaemon::rememberEpoch(std::uint64_t epoch) {
   if (const auto saved = co_await journal_.writeValue(kEpochKey, fmt::format("{}", epoch)); !saved) {
@@ -136,13 +166,14 @@ Task<void> AgentDaemon::watchHealth() {
   while (true) {
     co_await sleepFor(kHealthEvery);
     const auto report = co_await docker_.health(Deadline::after(kHealthCall));
-    if (facts_.runtimes.front() == report.health && facts_.conditions == report.conditions) continue;
-    logInfo("runtime_changed", {{"runtime", report.health.name},
-                                {"healthy", report.health.state == RuntimeState::kHealthy},
-                                {"reason", report.health.reason}});
-    facts_.runtimes.front() = report.health;
-    facts_.conditions = report.conditions;
-    link_.sendFacts(facts());
+    if (facts_.runtimes.front() != report.health || facts_.conditions != report.conditions) {
+      logInfo("runtime_changed", {{"runtime", report.health.name},
+                                  {"healthy", report.health.state == RuntimeState::kHealthy},
+                                  {"reason", report.health.reason}});
+      facts_.runtimes.front() = report.health;
+      facts_.conditions = report.conditions;
+    }
+    tellChangedFacts();
   }
 }
 

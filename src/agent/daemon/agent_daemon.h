@@ -46,6 +46,9 @@ class AgentDaemon final : private LinkDelegate, private BlueprintProvider {
   [[nodiscard]] Task<Result<CacheHandle>> ensureLocal(Digest manifest, Deadline deadline) override;
 
   [[nodiscard]] Task<void> watchHealth();
+  // What an operator should mend about the host itself: clock, disk.
+  [[nodiscard]] std::vector<HostCondition> hostConditions();
+  void tellChangedFacts();
   [[nodiscard]] Task<void> rememberEpoch(std::uint64_t epoch);
   [[nodiscard]] SandboxParts sandboxParts(const Start& start);
   [[nodiscard]] Result<std::unique_ptr<GuestChannel>> openGuestChannel(const SandboxId& id);
@@ -55,6 +58,8 @@ class AgentDaemon final : private LinkDelegate, private BlueprintProvider {
   AgentPaths paths_;
   HostProbe probe_;
   HostFacts facts_;
+  HostFacts told_;  // as the control plane has them
+  std::uint64_t diskReserve_;
   BlockingPool pool_;
   DatabaseThread database_;
   Journal journal_;

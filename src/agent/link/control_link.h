@@ -41,6 +41,8 @@ class ControlLink {
   [[nodiscard]] Task<void> stop();
   [[nodiscard]] bool connected() const { return epoch_ != 0; }
   [[nodiscard]] const HostIdentity& identity() const { return identity_; }
+  // The server's clock minus ours when the last link was made; 0 before the first.
+  [[nodiscard]] Millis clockOffset() const { return clockOffset_; }
 
   // Dropped silently when there is no link: the next hello brings it up to date.
   void sendObservation(const Observation& observation);
