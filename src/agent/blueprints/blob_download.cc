@@ -16,6 +16,17 @@ Task<Result<std::string>> nextPiece(BodyReader* body, Deadline deadline, Millis 
   co_return fail(std::move(error));
 }
 
+class DiscardAtEnd {
+ public:
+  explicit DiscardAtEnd(std::shared_ptr<PendingBlob> pending) : pending_(std::move(pending)) {}
+  ~DiscardAtEnd() { pending_->discard(); }
+  DiscardAtEnd(const DiscardAtEnd&) = delete;
+  DiscardAtEnd& operator=(const DiscardAtEnd&) = delete;
+
+ private:
+  std::shared_ptr<PendingBlob> pending_;
+};
+
 Task<Status> receive(BlobDownload download, BodyReader* body, std::shared_ptr<PendingBlob> pending) {
   while (true) {
     GS_CO_CHECK(download.owner.mayGoOn());
@@ -42,10 +53,11 @@ Task<Status> downloadBlob(BlobDownload download, BlobRef blob, SecretString cred
   }
   auto* const store = &download.store;
   GS_CO_TRY(auto pending, co_await download.pool.run([store, blob] { return store->begin(blob); }));
+  const DiscardAtEnd guard(pending);
   auto received = co_await receive(download, stream.body.get(), pending);
-  // Its last owner removes what was not committed; removing a large file takes its time, so not on the loop.
-  co_await download.pool.run([last = std::move(pending)]() mutable -> Status {
-    last.reset();
+  // Removing a large file takes its time, so not on the loop; the guard is for cancellation.
+  co_await download.pool.run([pending]() -> Status {
+    pending->discard();
     return {};
   });
   co_return received;

@@ -40,7 +40,12 @@ PendingBlob::PendingBlob(BlobFiles& files, std::unique_ptr<BlobFile> file, BlobR
       place_(std::move(place)) {}
 
 PendingBlob::~PendingBlob() {
-  if (fate_ == Fate::kCommitted) return;
+  discard();
+}
+
+void PendingBlob::discard() {
+  if (fate_ != Fate::kOpen) return;
+  fate_ = Fate::kDiscarded;
   file_.reset();
   if (auto removed = files_.remove(temporary_); !removed) {
     logWarn("blueprint_leftover", {{"file", temporary_.string()}, {"error", removed.error().describe()}});

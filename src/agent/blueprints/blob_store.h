@@ -32,9 +32,12 @@ class PendingBlob {
   [[nodiscard]] Status write(std::string_view bytes);
   // kDataLoss when bytes are missing or have another digest. Once.
   [[nodiscard]] Status commit();
+  // Removes what there is, unless committed. Repeat is harmless. The destructor does the same, but a pool's copy of the
+  // pointer may put that off to a moment after the download was reported as failed.
+  void discard();
 
  private:
-  enum class Fate : std::uint8_t { kOpen, kCommitted };
+  enum class Fate : std::uint8_t { kOpen, kCommitted, kDiscarded };
 
   BlobFiles& files_;
   std::unique_ptr<BlobFile> file_;
