@@ -24,9 +24,10 @@ Error sqliteError(sqlite3* handle, std::string_view what) {
     case SQLITE_FULL: return makeError(ErrorCode::kResourceExhausted, message);
     case SQLITE_BUSY:
     case SQLITE_LOCKED: return makeError(ErrorCode::kUnavailable, message);
+    // The disk, not the file: a database that cannot be read now is not a damaged one.
+    case SQLITE_IOERR: return makeError(ErrorCode::kUnavailable, message);
     case SQLITE_CORRUPT:
-    case SQLITE_NOTADB:
-    case SQLITE_IOERR: return makeError(ErrorCode::kDataLoss, message);
+    case SQLITE_NOTADB: return makeError(ErrorCode::kDataLoss, message);
     default: return makeError(ErrorCode::kInternal, message);
   }
 }

@@ -139,26 +139,6 @@ void write(const ExitInfo& value, pb::ExitInfo* out) {
 
 }  // namespace
 
-void write(const Assignment& value, pb::Assignment* out) {
-  out->set_sandbox_id(value.sandboxId.text());
-  out->set_generation(value.generation);
-  out->set_desired(desiredOut(value.desired));
-  write(value.spec, out->mutable_spec());
-  out->set_stop_grace_ms(static_cast<std::uint32_t>(value.stopGrace.count()));
-}
-
-Result<Assignment> read(const pb::Assignment& in) {
-  Assignment out;
-  GS_TRY(out.sandboxId, SandboxId::parse(in.sandbox_id()));
-  if (in.generation() == 0) return fail(fieldError("generation", "must be at least 1"));
-  out.generation = in.generation();
-  GS_TRY(out.desired, desiredIn(in.desired()));
-  GS_TRY(out.spec, read(in.spec()));
-  if (in.stop_grace_ms() > 600'000) return fail(fieldError("stop_grace_ms", "is above 600000"));
-  out.stopGrace = Millis(in.stop_grace_ms());
-  return out;
-}
-
 void write(const Observation& value, pb::Observation* out) {
   out->set_sandbox_id(value.sandboxId.text());
   out->set_generation(value.generation);
@@ -190,6 +170,31 @@ Result<Observation> read(const pb::Observation& in) {
   }
   out.observedAt = read(in.observed_at());
   if (in.has_started_at()) out.startedAt = read(in.started_at());
+  return out;
+}
+
+void write(const Assignment& value, pb::Assignment* out) {
+  out->set_sandbox_id(value.sandboxId.text());
+  out->set_generation(value.generation);
+  out->set_desired(desiredOut(value.desired));
+  write(value.spec, out->mutable_spec());
+  out->set_stop_grace_ms(static_cast<std::uint32_t>(value.stopGrace.count()));
+  if (value.known) write(*value.known, out->mutable_known());
+}
+
+Result<Assignment> read(const pb::Assignment& in) {
+  Assignment out;
+  GS_TRY(out.sandboxId, SandboxId::parse(in.sandbox_id()));
+  if (in.generation() == 0) return fail(fieldError("generation", "must be at least 1"));
+  out.generation = in.generation();
+  GS_TRY(out.desired, desiredIn(in.desired()));
+  GS_TRY(out.spec, read(in.spec()));
+  if (in.stop_grace_ms() > 600'000) return fail(fieldError("stop_grace_ms", "is above 600000"));
+  out.stopGrace = Millis(in.stop_grace_ms());
+  if (in.has_known()) {
+    GS_TRY(out.known, read(in.known()));
+    if (out.known->sandboxId != out.sandboxId) return fail(fieldError("known", "is of another sandbox"));
+  }
   return out;
 }
 

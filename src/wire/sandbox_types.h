@@ -57,15 +57,6 @@ struct SandboxSpec {
   friend bool operator==(const SandboxSpec&, const SandboxSpec&) = default;
 };
 
-struct Assignment {
-  SandboxId sandboxId;
-  std::uint64_t generation = 0;
-  DesiredState desired = DesiredState::kRunning;
-  SandboxSpec spec;
-  Millis stopGrace{10'000};
-  friend bool operator==(const Assignment&, const Assignment&) = default;
-};
-
 struct ExitInfo {
   int code = 0;
   int signal = 0;
@@ -85,6 +76,17 @@ struct Observation {
   WallTime observedAt{};
   std::optional<WallTime> startedAt;
   friend bool operator==(const Observation&, const Observation&) = default;
+};
+
+struct Assignment {
+  SandboxId sandboxId;
+  std::uint64_t generation = 0;
+  DesiredState desired = DesiredState::kRunning;
+  SandboxSpec spec;
+  Millis stopGrace{10'000};
+  // The last observation that the control plane has; only towards a host that does not know the sandbox.
+  std::optional<Observation> known;
+  friend bool operator==(const Assignment&, const Assignment&) = default;
 };
 
 struct AssignmentVersion {

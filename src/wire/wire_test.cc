@@ -72,6 +72,12 @@ Observation sampleObservation() {
   return o;
 }
 
+Assignment assignmentWithMemory() {
+  Assignment a = sampleAssignment();
+  a.known = sampleObservation();
+  return a;
+}
+
 AgentMessage up(decltype(AgentMessage::body) body) { return {5, std::move(body)}; }
 ServerMessage down(decltype(ServerMessage::body) body) { return {5, std::move(body)}; }
 
@@ -133,6 +139,7 @@ std::vector<GoldenCase> allCases() {
       goldenDown("BlobCredentialReply", reply),
       goldenDown("OpenChannels", channels),
       golden("Assignment", sampleAssignment(), decodeAssignment),
+      golden("Assignment.known", assignmentWithMemory(), decodeAssignment),
       golden("SandboxSpec", sampleAssignment(), decodeAssignment),
       golden("BlueprintRef", sampleAssignment(), decodeAssignment),
       golden("Resources", sampleAssignment(), decodeAssignment),
@@ -215,6 +222,9 @@ TEST(AgentContractGolden, ChecksWhatProtobufCannot) {
   EXPECT_FALSE(decodeAssignment(encode(bad)));
   bad = sampleAssignment();
   bad.stopGrace = Millis(600'001);
+  EXPECT_FALSE(decodeAssignment(encode(bad)));
+  bad = assignmentWithMemory();
+  bad.known->sandboxId = SandboxId::trusted("sbx_00000000000000000001");
   EXPECT_FALSE(decodeAssignment(encode(bad)));
   HostFacts facts = sampleFacts();
   facts.architecture = "mips";

@@ -62,14 +62,24 @@ ObservationDraft endOfRun(const SandboxRecord& record, const SandboxFacts& facts
   return draft;
 }
 
+// A run counts as this generation's when it was started in its name, or was told of in its name: the latter covers a run
+// that was going on when the generation came, and one that was adopted after the journal was lost.
+bool ranInThisGeneration(const SandboxRecord& record) {
+  const auto& said = record.observation;
+  return record.runGeneration == record.assignment.generation ||
+         (said.generation == record.assignment.generation && (said.state == SandboxState::kRunning || said.exit));
+}
+
 Decision decideDeleted(const SandboxRecord& record, const SandboxFacts& facts) {
+  const bool told = record.observation.state == SandboxState::kDeleted &&
+                    record.observation.generation == record.assignment.generation;
   switch (facts.container) {
-    case Seen::kUnknown: return doingSaying(Step::kInspect, SandboxState::kDeleting, "", "");
+    case Seen::kUnknown:
+      // The runtime's own event of the removal comes after it was seen, and makes the actor look again; that is no news.
+      return told ? doing(Step::kInspect) : doingSaying(Step::kInspect, SandboxState::kDeleting, "", "");
     case Seen::kAbsent: break;
     default: return doingSaying(Step::kRemove, SandboxState::kDeleting, "", "");
   }
-  const bool told = record.observation.state == SandboxState::kDeleted &&
-                    record.observation.generation == record.assignment.generation;
   if (told && record.ackedSequence >= record.observation.sequence) return doing(Step::kFinish);
   return waitSaying({SandboxState::kDeleted, "", "", std::nullopt});
 }
@@ -80,8 +90,14 @@ Decision decideStopped(const SandboxFacts& facts) {
   return waitSaying(std::move(draft));
 }
 
+bool hasToldEnd(const SandboxRecord& record) {
+  const auto& last = record.observation;
+  return last.generation == record.assignment.generation &&
+         (last.state == SandboxState::kFailed || last.state == SandboxState::kStopped);
+}
+
 Decision decideRunning(const SandboxRecord& record, const SandboxFacts& facts) {
-  const bool ranThisGeneration = record.runGeneration == record.assignment.generation;
+  const bool ranThisGeneration = ranInThisGeneration(record);
   const bool startPending = record.intent == Intent::kStart && facts.startedAt == record.startedBefore;
   switch (facts.container) {
     case Seen::kUnknown: return doing(Step::kInspect);
@@ -104,10 +120,11 @@ Decision decideRunning(const SandboxRecord& record, const SandboxFacts& facts) {
       return waitSaying({SandboxState::kRunning, "", "", std::nullopt});
     case Seen::kExited:
       if (!ranThisGeneration || startPending) return doingSaying(Step::kStart, SandboxState::kStarting, "", "");
-      if (record.runBootId != facts.bootId && !record.observation.exit) {
+      if (!record.runBootId.empty() && record.runBootId != facts.bootId && !record.observation.exit) {
         return doingSaying(Step::kStart, SandboxState::kStarting, "host_restarted", "the host was restarted");
       }
-      if (facts.runtimeWasLost && !facts.workloadExit) {
+      // An end that was told already is no work of an engine that goes away later.
+      if (facts.runtimeWasLost && !facts.workloadExit && !hasToldEnd(record)) {
         return doingSaying(Step::kStart, SandboxState::kStarting, "runtime_restarted",
                            "the container engine stopped and took the sandbox's processes with it");
       }
@@ -117,6 +134,17 @@ Decision decideRunning(const SandboxRecord& record, const SandboxFacts& facts) {
 }
 
 }  // namespace
+
+SandboxRecord firstRecord(Assignment assignment) {
+  SandboxRecord record;
+  record.assignment = std::move(assignment);
+  if (!record.assignment.known) return record;
+  record.observation = *std::exchange(record.assignment.known, std::nullopt);
+  record.ackedSequence = record.observation.sequence;
+  const bool failed = record.observation.state == SandboxState::kFailed && !record.observation.exit;
+  if (failed) record.failedGeneration = record.observation.generation;
+  return record;
+}
 
 std::string_view intentName(Intent intent) {
   for (const auto& [value, name] : kIntentNames) {

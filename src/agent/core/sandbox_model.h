@@ -38,6 +38,10 @@ struct SandboxRecord {
   friend bool operator==(const SandboxRecord&, const SandboxRecord&) = default;
 };
 
+// The record of a sandbox that this host has no memory of. When the control plane has (Assignment::known), the journal was
+// lost: sequences go on from there, and a run that was told of is not begun again.
+[[nodiscard]] SandboxRecord firstRecord(Assignment assignment);
+
 // What was seen of the container; kUnknown: not looked yet, or the runtime did not answer.
 enum class Seen : std::uint8_t { kUnknown, kAbsent, kCreated, kRunning, kExited };
 

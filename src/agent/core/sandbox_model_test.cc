@@ -119,6 +119,7 @@ TEST(SandboxModel, DecidesEveryRowOfTheTable) {
     record.assignment = assignment(row.generation, row.desired);
     record.runGeneration = row.runGeneration;
     record.intent = row.intent;
+    if (!row.facts.bootId.empty()) record.runBootId = "before";
     const auto decision = decide(record, row.facts);
     EXPECT_EQ(stepName(decision.step), stepName(row.step)) << row.why;
     ASSERT_EQ(decision.observe.has_value(), row.says.has_value()) << row.why;
@@ -142,6 +143,19 @@ TEST(SandboxModel, StartThatHappenedBeforeACrashIsNotRepeated) {
   EXPECT_EQ(decide(record, facts).step, Step::kWait);
 }
 
+TEST(SandboxModel, AnEndThatWasToldIsNotTheWorkOfAnEngineThatGoesAwayLater) {
+  SandboxRecord record;
+  record.assignment = assignment(1);
+  record.runGeneration = 1;
+  record.observation.generation = 1;
+  record.observation.state = SandboxState::kFailed;
+  record.observation.reason = "workload_exited";
+  record.observation.exit = ExitInfo{3, 0, false, kNow};
+  const auto decision = decide(record, withLostRuntime(withContainerExit(seen(Seen::kExited), 0)));
+  EXPECT_EQ(decision.step, Step::kWait);
+  EXPECT_EQ(decision.observe->reason, "workload_exited");
+}
+
 TEST(SandboxModel, AFailedGenerationIsLeftAloneButNotLeftRunning) {
   SandboxRecord record;
   record.assignment = assignment(2);
@@ -160,8 +174,60 @@ TEST(SandboxModel, ADeletedRecordIsForgottenOnlyAfterTheServerKnows) {
   record.observation.state = SandboxState::kDeleted;
   record.ackedSequence = 8;
   EXPECT_EQ(decide(record, seen(Seen::kAbsent)).step, Step::kWait);
+  EXPECT_EQ(decide(record, seen(Seen::kUnknown)).step, Step::kInspect);
+  EXPECT_FALSE(decide(record, seen(Seen::kUnknown)).observe) << "looking again takes nothing back that was told";
   record.ackedSequence = 9;
   EXPECT_EQ(decide(record, seen(Seen::kAbsent)).step, Step::kFinish);
+}
+
+struct Remembered {
+  std::string why;
+  SandboxState state;
+  std::uint64_t generation;  // of what the control plane was told last; the assignment's is 3
+  bool ended;
+  Seen container;
+  Step step;
+};
+
+TEST(FirstRecord, GoesOnFromWhatTheControlPlaneWasTold) {
+  const Remembered rows[] = {
+      {"it runs: taken as it is", SandboxState::kRunning, 3, false, Seen::kRunning, Step::kOpenGate},
+      {"it ended while nobody looked: told, not begun again", SandboxState::kRunning, 3, false, Seen::kExited, Step::kWait},
+      {"it was removed while nobody looked", SandboxState::kRunning, 3, false, Seen::kAbsent, Step::kWait},
+      {"its end was told before", SandboxState::kFailed, 3, true, Seen::kExited, Step::kWait},
+      {"stopped in the generation before", SandboxState::kStopped, 2, true, Seen::kExited, Step::kStart},
+      {"failed for good in this generation", SandboxState::kFailed, 3, false, Seen::kAbsent, Step::kWait},
+      {"failed in the generation before", SandboxState::kFailed, 2, false, Seen::kAbsent, Step::kPrepare},
+      {"was being made", SandboxState::kProvisioning, 3, false, Seen::kAbsent, Step::kPrepare},
+      {"was being started again", SandboxState::kStarting, 3, false, Seen::kExited, Step::kStart},
+  };
+  for (const auto& row : rows) {
+    auto incoming = assignment(3);
+    Observation known;
+    known.sandboxId = incoming.sandboxId;
+    known.generation = row.generation;
+    known.sequence = 41;
+    known.state = row.state;
+    known.startedAt = kNow;
+    if (row.ended) known.exit = ExitInfo{1, 0, false, kNow};
+    incoming.known = known;
+    const auto record = firstRecord(incoming);
+    EXPECT_FALSE(record.assignment.known) << row.why;
+    EXPECT_EQ(record.ackedSequence, 41U) << row.why;
+    auto facts = withBoot(seen(row.container), "this");
+    EXPECT_EQ(stepName(decide(record, facts).step), stepName(row.step)) << row.why;
+    const auto next = nextObservation(record, {SandboxState::kFailed, "x", "", std::nullopt}, kNow, std::nullopt);
+    EXPECT_EQ(next->sequence, 42U) << row.why;
+  }
+}
+
+TEST(SandboxModel, ARunThatWentOnIntoANewGenerationIsNotBegunAgainWhenItEnds) {
+  SandboxRecord record;
+  record.assignment = assignment(3);
+  record.runGeneration = 1;
+  record.observation.generation = 3;
+  record.observation.state = SandboxState::kRunning;
+  EXPECT_EQ(decide(record, withContainerExit(seen(Seen::kExited), 1)).step, Step::kWait);
 }
 
 TEST(CheckAssignment, GenerationsFence) {

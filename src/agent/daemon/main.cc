@@ -16,6 +16,7 @@
 #include <CLI/CLI.hpp>
 
 #include "agent/daemon/agent_daemon.h"
+#include "agent/daemon/agent_database.h"
 #include "agent/daemon/guest_binary.h"
 #include "agent/link/enrollment.h"
 #include "async/run_task.h"
@@ -112,10 +113,7 @@ Result<AgentDaemon::Start> prepareStart(const Options& options) {
   GS_CHECK(makePrivateFolder(paths.sandboxesDir()));
   GS_TRY([[maybe_unused]] const int lock, lockState(paths));
   GS_TRY(start.guestBinary, storeGuestBinary(paths, start.config.guestPath));
-  GS_TRY(start.database, Database::open(paths.database()));
-  std::vector<Migration> migrations(std::begin(kJournalMigrations), std::end(kJournalMigrations));
-  migrations.insert(migrations.end(), std::begin(kBlueprintCacheMigrations), std::end(kBlueprintCacheMigrations));
-  GS_CHECK(migrate(start.database, migrations));
+  GS_TRY(start.database, openAgentDatabase(paths));
   GS_TRY(const auto epoch, start.database.queryOne("SELECT value FROM agent_state WHERE key = 'link_epoch'", {},
                                                    [](const Row& row) { return row.text(0); }));
   if (epoch) start.lastEpoch = std::strtoull(epoch->c_str(), nullptr, 10);

@@ -41,6 +41,13 @@ struct MountPlan {
   std::string runDir;       // becomes /.gstacks/run; the agent listens on agent.sock in it
 };
 
+// What a process gets whose caller says neither. Empty: root, and the root folder.
+struct ExecDefaults {
+  std::string user;
+  std::string workingDir;
+  friend bool operator==(const ExecDefaults&, const ExecDefaults&) = default;
+};
+
 // All that create() needs to know. The limits of spec.resources are enforced by the runtime, not by the guest.
 struct ContainerPlan {
   SandboxId sandboxId;
@@ -49,6 +56,11 @@ struct ContainerPlan {
   SandboxSpec spec;
   CacheHandle image;
   MountPlan mounts;
+
+  [[nodiscard]] ExecDefaults execDefaults() const {
+    return {spec.user.empty() ? image.image.user : spec.user,
+            spec.workingDir.empty() ? image.image.workingDir : spec.workingDir};
+  }
 };
 
 enum class ContainerPhase : std::uint8_t {
@@ -72,6 +84,8 @@ struct RuntimeContainer {
   bool oomKilled = false;
   std::optional<WallTime> startedAt;   // the present or last run
   std::optional<WallTime> finishedAt;  // the last run
+  // From the plan that it was created by, so that an agent without memory need not ask for the image.
+  std::optional<ExecDefaults> execDefaults;
 
   [[nodiscard]] bool alive() const { return phase == ContainerPhase::kRunning || phase == ContainerPhase::kPaused; }
 };

@@ -62,6 +62,11 @@ void SandboxActor::hint() {
   wake();
 }
 
+void SandboxActor::runtimeLost() {
+  facts_.runtimeWasLost = true;
+  hint();
+}
+
 Task<Status> SandboxActor::assign(Assignment assignment) {
   record_.assignment = std::move(assignment);
   const auto saved = co_await parts_.journal.save(record_);
@@ -180,6 +185,10 @@ Task<Status> SandboxActor::inspect() {
   const RuntimeContainer& container = **answer;
   facts_.startedAt = container.startedAt;
   facts_.oomKilled = container.oomKilled;
+  if (container.execDefaults) {
+    record_.execUser = container.execDefaults->user;
+    record_.execWorkingDir = container.execDefaults->workingDir;
+  }
   switch (container.phase) {
     case ContainerPhase::kCreated: facts_.container = Seen::kCreated; break;
     case ContainerPhase::kRunning:
@@ -280,20 +289,29 @@ Task<Status> SandboxActor::startContainer() {
 
 Task<Status> SandboxActor::openGate() {
   const auto& spec = record_.assignment.spec;
-  // After an agent restart the image is not known yet, and the gate may still be closed: a crash came in between.
-  if (!image_ && !guest_->state().gateOpen) GS_CO_CHECK(co_await prepare());
+  Status heard;
+  if (!image_ && !guest_->state().gateOpen) {
+    // After an agent restart the image is not known, and a guest whose gate is open needs none: it is heard first. The
+    // gate may still be closed, when a crash came in between.
+    heard = co_await guest_->waitConnected(Deadline::after(kGateTime));
+    if (heard && !guest_->state().gateOpen) GS_CO_CHECK(co_await prepare());
+  }
   GateSpec gate;
   gate.sandboxId = record_.assignment.sandboxId.text();
   gate.env = joinEnv(image_ ? image_->image.env : std::vector<std::string>(), spec.env);
   if (!spec.command.empty()) {
     gate.workload = ProcessSpec{spec.command, {}, record_.execWorkingDir, record_.execUser};
   }
-  auto opened = co_await guest_->openGate(std::move(gate), Deadline::after(kGateTime));
-  if (!opened) {
+  if (heard) {
+    if (auto opened = co_await guest_->openGate(std::move(gate), Deadline::after(kGateTime)); !opened) {
+      heard = std::unexpected(std::move(opened).error());
+    }
+  }
+  if (!heard) {
     // The container may simply be gone; then its end is what is to be told.
     GS_CO_CHECK(co_await inspect());
     if (facts_.container != Seen::kRunning) co_return Status();
-    co_return std::unexpected(std::move(opened).error());
+    co_return heard;
   }
   crashPoint("open_gate.after");
   facts_.gateOpen = true;

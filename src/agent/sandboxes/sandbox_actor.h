@@ -35,6 +35,8 @@ class SandboxActor {
   void acknowledge(std::uint64_t sequence);
   // The container may have changed: look when there is nothing better to do.
   void hint();
+  // The engine went away, perhaps for a moment only: an end of the container that is found next may be its doing.
+  void runtimeLost();
 
   // kFailedPrecondition (reason sandbox_not_running) unless it runs; otherwise as GuestChannel::startExec. Empty user
   // and working directory become the sandbox's own.

@@ -7,6 +7,7 @@ namespace {
 
 // How often an exec looks whether a sandbox that ran before a restart of the agent has been found again.
 constexpr Millis kRecoveryLook{20};
+constexpr Millis kStrangersEvery{60'000};
 
 }  // namespace
 
@@ -20,7 +21,7 @@ Task<Status> Supervisor::recover() {
   logInfo("sandboxes_recovered", {{"count", records.size()}});
   for (auto& record : records) addActor(std::move(record));
   tasks_.spawn("runtime watch", watchRuntime());
-  tasks_.spawn("strangers", logStrangers());
+  tasks_.spawn("strangers", watchStrangers());
   co_return Status();
 }
 
@@ -65,8 +66,7 @@ Task<AssignmentAck> Supervisor::assign(Assignment assignment) {
     if (const auto saved = co_await actor->assign(std::move(assignment)); !saved) ack.refusal = saved.error();
     co_return ack;
   }
-  SandboxRecord record;
-  record.assignment = std::move(assignment);
+  SandboxRecord record = firstRecord(std::move(assignment));
   if (const auto saved = co_await parts_.journal.save(record); !saved) {
     ack.refusal = saved.error();
     co_return ack;
@@ -104,10 +104,13 @@ std::size_t Supervisor::runningCount() const {
 Task<Result<std::unique_ptr<GuestExec>>> Supervisor::startExec(SandboxId id, ProcessSpec process, Deadline deadline) {
   while (true) {
     const auto found = actors_.find(id);
-    if (found == actors_.end()) {
+    // One that is here and that the journal has lost is assigned again as soon as the link is up.
+    if (found == actors_.end() && !strangers_.contains(id)) {
       co_return fail(ErrorCode::kNotFound, fmt::format("the sandbox {} is not on this host", id.text()));
     }
-    if (!found->second->recovering()) co_return co_await found->second->startExec(std::move(process), deadline);
+    if (found != actors_.end() && !found->second->recovering()) {
+      co_return co_await found->second->startExec(std::move(process), deadline);
+    }
     if (deadline.expired()) {
       co_return fail(ErrorCode::kUnavailable, "this host's agent was restarted and has not found the sandbox again yet");
     }
@@ -117,7 +120,8 @@ Task<Result<std::unique_ptr<GuestExec>>> Supervisor::startExec(SandboxId id, Pro
 }
 
 Task<void> Supervisor::watchRuntime() {
-  Backoff backoff(Millis(200), Millis(5'000));
+  // Never long: an engine that comes and goes again while nobody listens is only noticed by luck.
+  Backoff backoff(Millis(100), Millis(1'000));
   while (true) {
     const auto watch = co_await parts_.runtime.watch(parts_.hostId, Deadline::after(Millis(10'000)));
     if (watch) {
@@ -130,21 +134,45 @@ Task<void> Supervisor::watchRuntime() {
         const auto found = actors_.find(*changed);
         if (found != actors_.end()) found->second->hint();
       }
-      for (auto& [id, actor] : actors_) actor->hint();
+      runtimeLost();
     }
     co_await sleepFor(backoff.next() + Millis(50));
   }
 }
 
-Task<void> Supervisor::logStrangers() {
+void Supervisor::runtimeLost() {
+  for (auto& [id, actor] : actors_) actor->runtimeLost();
+}
+
+Task<void> Supervisor::watchStrangers() {
+  while (true) {
+    co_await findStrangers();
+    co_await sleepFor(kStrangersEvery);
+  }
+}
+
+Task<void> Supervisor::findStrangers() {
   const auto containers = co_await parts_.runtime.list(parts_.hostId, Deadline::after(Millis(30'000)));
+  // No answer says nothing about what is there: what was known stays.
   if (!containers) co_return;
+  std::set<SandboxId> found;
   for (const auto& container : *containers) {
     if (actors_.contains(container.sandboxId)) continue;
+    found.insert(container.sandboxId);
+    if (strangers_.contains(container.sandboxId)) continue;
     logWarn("container_without_record", {{"sandbox", container.sandboxId.text()},
                                          {"container", container.nativeId},
                                          {"generation", container.generation}});
   }
+  strangers_ = std::move(found);
+}
+
+std::vector<SandboxId> Supervisor::strangers() const {
+  std::vector<SandboxId> out;
+  for (const auto& id : strangers_) {
+    if (!actors_.contains(id)) out.push_back(id);
+  }
+  return out;
 }
 
 }  // namespace gs

@@ -1,11 +1,13 @@
 // All sandboxes of this host: takes assignments, keeps one actor for each, and gathers what must be told.
 //
 // Loop thread only. Restart: recover() brings every journalled sandbox back; nothing that runs is touched (rule 7). A
-// container of this host that no record knows is left alone and logged: destruction needs fresh authority (rule 4).
+// container of this host that no record knows is left alone and told of: destruction needs fresh authority (rule 4), and
+// when the control plane assigns its sandbox again it is adopted as it is (firstRecord, core/sandbox_model.h).
 #pragma once
 
 #include <map>
 #include <memory>
+#include <set>
 
 #include "agent/sandboxes/sandbox_actor.h"
 #include "wire/messages.h"
@@ -26,10 +28,20 @@ class Supervisor {
   [[nodiscard]] Task<AssignmentAck> assign(Assignment assignment);
   void acknowledge(const SandboxId& id, std::uint64_t sequence);
 
+  // What is on record of it; nothing: no such sandbox here. Until the next co_await.
+  [[nodiscard]] const SandboxRecord* find(const SandboxId& id) const {
+    const auto found = actors_.find(id);
+    return found == actors_.end() ? nullptr : &found->second->record();
+  }
   [[nodiscard]] std::vector<AssignmentVersion> versions() const;
   // The last observation of each sandbox that the control plane has not acknowledged.
   [[nodiscard]] std::vector<Observation> unacknowledged() const;
   [[nodiscard]] std::size_t runningCount() const;
+  // To be called when the runtime was found not to answer; see SandboxActor::runtimeLost. Repeat is harmless.
+  void runtimeLost();
+
+  // Containers of this host without a record: to be adopted, or to be looked at by a person. Looked for once a minute.
+  [[nodiscard]] std::vector<SandboxId> strangers() const;
 
   // kNotFound: no such sandbox here; otherwise as SandboxActor::startExec. Right after a restart of the agent it waits
   // until the sandbox was found again, kUnavailable when that takes too long.
@@ -39,11 +51,13 @@ class Supervisor {
   void addActor(SandboxRecord record);
   [[nodiscard]] Task<void> watchRuntime();
   [[nodiscard]] Task<void> reap(SandboxId id);
-  [[nodiscard]] Task<void> logStrangers();
+  [[nodiscard]] Task<void> watchStrangers();
+  [[nodiscard]] Task<void> findStrangers();
 
   SandboxParts parts_;
   ObservationSink sink_;
   std::map<SandboxId, std::unique_ptr<SandboxActor>> actors_;
+  std::set<SandboxId> strangers_;  // containers of this host, seen at the last look, that had no actor then
   TaskGroup tasks_;
 };
 

@@ -16,7 +16,25 @@ constexpr std::uint16_t kUnreadable = 1007;
 constexpr std::uint16_t kServerFault = 1011;
 
 Assignment assignmentOf(const SandboxRecord& record) {
-  return {record.id, static_cast<std::uint64_t>(record.generation), record.desired, record.spec, record.stopGrace};
+  return {record.id, static_cast<std::uint64_t>(record.generation), record.desired, record.spec, record.stopGrace, std::nullopt};
+}
+
+// For a host that does not know the sandbox: with what it has told of it, should it have lost its memory.
+Assignment assignmentWithMemory(const SandboxRecord& record) {
+  Assignment out = assignmentOf(record);
+  if (record.sequence == 0) return out;
+  Observation known;
+  known.sandboxId = record.id;
+  known.generation = static_cast<std::uint64_t>(record.observedGeneration);
+  known.sequence = static_cast<std::uint64_t>(record.sequence);
+  known.state = record.state;
+  known.reason = record.reason;
+  known.message = record.message;
+  known.exit = record.exit;
+  known.observedAt = record.updatedAt;
+  known.startedAt = record.startedAt;
+  out.known = std::move(known);
+  return out;
 }
 
 // Refused by the host in this generation: sending it again would only be refused again.
@@ -195,7 +213,8 @@ Task<void> AgentLink::onInventory(Inventory inventory) {
     }
     if ((it != held.end() && it->second >= generation) || isParked(record)) continue;
     // Written here and not queued: a host may have more sandboxes than the queue holds.
-    if (!co_await socket_->write(encode(ServerMessage{epoch_, assignmentOf(record)}))) co_return;
+    auto assignment = it == held.end() ? assignmentWithMemory(record) : assignmentOf(record);
+    if (!co_await socket_->write(encode(ServerMessage{epoch_, std::move(assignment)}))) co_return;
   }
   for (const auto& [id, generation] : held) {
     const bool known = std::any_of(records->begin(), records->end(), [&](const auto& r) { return r.id == id; });

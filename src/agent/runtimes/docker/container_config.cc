@@ -100,7 +100,9 @@ Json containerConfig(const ContainerPlan& plan, const std::vector<std::string>& 
         {kLabelSandbox, plan.sandboxId.text()},
         {kLabelHost, plan.hostId.text()},
         {kLabelGeneration, std::to_string(plan.generation)},
-        {kLabelBlueprint, plan.image.manifest.text()}}},
+        {kLabelBlueprint, plan.image.manifest.text()},
+        {kLabelUser, plan.execDefaults().user},
+        {kLabelWorkingDir, plan.execDefaults().workingDir}}},
       {"HostConfig", hostConfig(plan)},
   };
 }

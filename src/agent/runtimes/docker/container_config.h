@@ -26,6 +26,8 @@ inline constexpr std::string_view kLabelSandbox = "gstacks.sandbox";
 inline constexpr std::string_view kLabelHost = "gstacks.host";
 inline constexpr std::string_view kLabelGeneration = "gstacks.generation";
 inline constexpr std::string_view kLabelBlueprint = "gstacks.blueprint";
+inline constexpr std::string_view kLabelUser = "gstacks.user";
+inline constexpr std::string_view kLabelWorkingDir = "gstacks.working-dir";
 
 // A Linux capability (capabilities(7)), whether a sandbox has it, and why.
 enum class CapabilityRule : std::uint8_t { kKeep, kDrop };

@@ -116,6 +116,10 @@ std::string_view EngineContainer::label(std::string_view key) const {
   return it == labels.end() ? std::string_view() : std::string_view(it->second);
 }
 
+bool EngineContainer::hasLabel(std::string_view key) const {
+  return std::ranges::any_of(labels, [&](const auto& label) { return label.first == key; });
+}
+
 DockerEngine::DockerEngine(Executor executor, std::string socketPath) : socketPath_(std::move(socketPath)) {
   HttpEndpoint endpoint;
   endpoint.unixPath = socketPath_;

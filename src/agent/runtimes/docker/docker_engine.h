@@ -50,6 +50,7 @@ struct EngineContainer {
   EngineLabels labels;
 
   [[nodiscard]] std::string_view label(std::string_view key) const;  // "" when absent
+  [[nodiscard]] bool hasLabel(std::string_view key) const;
 };
 
 class DockerEngine {

@@ -126,6 +126,9 @@ Result<RuntimeContainer> describeContainer(const EngineContainer& container) {
   out.oomKilled = container.oomKilled;
   out.startedAt = container.startedAt;
   out.finishedAt = container.finishedAt;
+  if (container.hasLabel(kLabelUser) && container.hasLabel(kLabelWorkingDir)) {
+    out.execDefaults = ExecDefaults{std::string(container.label(kLabelUser)), std::string(container.label(kLabelWorkingDir))};
+  }
   return out;
 }
 

@@ -1,7 +1,7 @@
 // Runtime and ContainerImageLoader over a local Docker engine.
 //
 // Container name `gstacks-<sandboxId>`; labels gstacks.managed=1, gstacks.sandbox, gstacks.host, gstacks.generation,
-// gstacks.blueprint. What the container may do is decided in container_config.h; what Docker's answers mean, in
+// gstacks.blueprint, gstacks.user, gstacks.working-dir. What the container may do is decided in container_config.h; what Docker's answers mean, in
 // engine_errors.h. It holds connections to the engine and nothing else: no memory of containers, nothing on disk.
 // Conditions that health() reports: docker_socket_missing, docker_permission_denied, docker_not_answering,
 // docker_live_restore_off, docker_limits_missing, docker_seccomp_off, docker_image_store_unsupported.
