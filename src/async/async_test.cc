@@ -92,6 +92,35 @@ TEST(Channel, KeepsOrderThroughABoundOfTwo) {
   EXPECT_FALSE(channel.tryPush(1));
 }
 
+// Keeps jobs until the test says what becomes of them.
+class KeepingRunner final : public WorkRunner {
+ public:
+  void submit(Job job) override { jobs.push_back(std::move(job)); }
+  std::vector<Job> jobs;
+};
+
+TEST(BlockingPool, LetsARunnerDecideWhenAndWhetherWorkIsDone) {
+  asio::io_context loop;
+  KeepingRunner runner;
+  BlockingPool pool(runner);
+  int done = 0;
+  std::vector<Result<int>> results;
+  const auto work = [&] { return Result<int>(++done); };
+  const auto keep = [&](const std::exception_ptr&, Result<int> result) { results.push_back(std::move(result)); };
+  asio::co_spawn(loop, pool.run(work), keep);
+  asio::co_spawn(loop, pool.run(work), keep);
+  loop.poll();
+  ASSERT_EQ(runner.jobs.size(), 2U);
+  EXPECT_EQ(done, 0);
+  runner.jobs[0](fail(ErrorCode::kResourceExhausted, "full"));
+  runner.jobs[1](Status());
+  loop.restart();
+  loop.poll();
+  ASSERT_EQ(results.size(), 2U);
+  EXPECT_EQ(results[0].error().code, ErrorCode::kResourceExhausted);
+  EXPECT_EQ(results[1].value(), 1);
+}
+
 TEST(BlockingPool, ResumesWithTheResultAndTurnsExceptionsIntoErrors) {
   asio::io_context loop;
   BlockingPool pool(2);

@@ -12,7 +12,7 @@ namespace gs {
 
 class Backoff {
  public:
-  Backoff(Millis base, Millis cap) : base_(base), cap_(cap), random_(std::random_device{}()) {}
+  Backoff(Millis base, Millis cap);  // seeded by the kernel
   Backoff(Millis base, Millis cap, std::uint64_t seed) : base_(base), cap_(cap), random_(seed) {}
 
   [[nodiscard]] Millis next();

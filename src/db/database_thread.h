@@ -12,6 +12,8 @@ namespace gs {
 class DatabaseThread {
  public:
   explicit DatabaseThread(Database database) : database_(std::move(database)), pool_(1) {}
+  // On the loop, when the runner says (see BlockingPool). The runner outlives this.
+  DatabaseThread(Database database, WorkRunner& runner) : database_(std::move(database)), pool_(runner) {}
 
   // `work` is called with Database& on the thread and returns Result<T> or Status. It must own what it touches.
   template <class F>

@@ -50,10 +50,22 @@ struct ControlLink::PendingCredential {
   std::optional<Result<BlobCredentialReply>> reply;
 };
 
-ControlLink::ControlLink(Executor executor, HostIdentity identity, std::uint64_t lastEpoch, LinkDelegate& delegate)
+Task<Result<std::shared_ptr<WebSocket>>> dialControlLink(Executor executor, HostIdentity identity, Deadline deadline) {
+  GS_CO_TRY(auto endpoint, endpointOf(identity));
+  const auto client = makeHttpClient(executor, std::move(endpoint), 0);
+  HttpClient::WebSocketRequest request;
+  request.target = "/agent/v1/link";
+  request.subprotocol = std::string(kLinkSubprotocol);
+  request.maxMessageBytes = kMaxLinkFrameBytes;
+  co_return co_await client->connectWebSocket(std::move(request), deadline);
+}
+
+ControlLink::ControlLink(Executor executor, HostIdentity identity, std::uint64_t lastEpoch, LinkDelegate& delegate,
+                         LinkDialer dial)
     : executor_(executor),
       identity_(std::move(identity)),
       delegate_(delegate),
+      dial_(std::move(dial)),
       lastEpoch_(lastEpoch),
       tasks_(executor) {}
 
@@ -96,13 +108,7 @@ Task<void> ControlLink::run() {
 
 Task<Status> ControlLink::runLink() {
   using namespace asio::experimental::awaitable_operators;
-  GS_CO_TRY(auto endpoint, endpointOf(identity_));
-  const auto client = makeHttpClient(executor_, std::move(endpoint), 0);
-  HttpClient::WebSocketRequest request;
-  request.target = "/agent/v1/link";
-  request.subprotocol = std::string(kLinkSubprotocol);
-  request.maxMessageBytes = kMaxLinkFrameBytes;
-  GS_CO_TRY(const auto socket, co_await client->connectWebSocket(std::move(request), Deadline::after(kDialTime)));
+  GS_CO_TRY(const auto socket, co_await dial_(executor_, identity_, Deadline::after(kDialTime)));
 
   Hello hello;
   hello.features = {"exec"};

@@ -32,9 +32,16 @@ class LinkDelegate {
   virtual void identityRenewed(const HostIdentity& identity) = 0;
 };
 
+// Makes the link's connection; errors as HttpClient::connectWebSocket.
+using LinkDialer = std::function<Task<Result<std::shared_ptr<WebSocket>>>(Executor, HostIdentity, Deadline)>;
+// Over TLS to the identity's server.
+[[nodiscard]] Task<Result<std::shared_ptr<WebSocket>>> dialControlLink(Executor executor, HostIdentity identity,
+                                                                       Deadline deadline);
+
 class ControlLink {
  public:
-  ControlLink(Executor executor, HostIdentity identity, std::uint64_t lastEpoch, LinkDelegate& delegate);
+  ControlLink(Executor executor, HostIdentity identity, std::uint64_t lastEpoch, LinkDelegate& delegate,
+              LinkDialer dial = dialControlLink);
   ~ControlLink();  // stop() must have been awaited
 
   void start();
@@ -66,6 +73,7 @@ class ControlLink {
   Executor executor_;
   HostIdentity identity_;
   LinkDelegate& delegate_;
+  LinkDialer dial_;
   std::uint64_t lastEpoch_;
   std::uint64_t epoch_ = 0;  // 0: no link
   Millis heartbeat_{3000};

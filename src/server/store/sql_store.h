@@ -16,6 +16,7 @@ namespace gs {
 class SqlStore final : public Store {
  public:
   SqlStore(Database database, const Clock& clock) : thread_(std::move(database)), clock_(clock) {}
+  SqlStore(Database database, const Clock& clock, WorkRunner& runner) : thread_(std::move(database), runner), clock_(clock) {}
 
   Task<Status> checkHealth() override;
 

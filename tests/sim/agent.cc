@@ -1,0 +1,153 @@
+#include "agent.h"
+
+#include <charconv>
+
+#include "server.h"
+
+namespace gs::sim {
+namespace {
+
+constexpr const char* kEpochKey = "link_epoch";
+
+Database journalDatabase() {
+  auto database = Database::openInMemory().value();
+  [[maybe_unused]] const auto migrated =
+      migrate(database, std::vector<Migration>(std::begin(kJournalMigrations), std::end(kJournalMigrations)));
+  return database;
+}
+
+}  // namespace
+
+SimAgent::SimAgent(Simulation& simulation, Ledger& ledger, Network& network, SimServer& server, std::size_t index)
+    : Process(simulation, fmt::format("host{}", index)),
+      hostId(HostId::make()),
+      engine(simulation, ledger, *this, [this](const SandboxId& id) { return held(id); }),
+      disk(simulation, *this),
+      ledger_(ledger),
+      network_(network),
+      server_(server),
+      index_(index),
+      database_(journalDatabase(), disk),
+      journal_(database_) {}
+
+std::optional<AgentSandboxRecord> SimAgent::held(const SandboxId& id) const {
+  const auto* record = supervisor_ ? supervisor_->find(id) : nullptr;
+  return record == nullptr ? std::nullopt : std::optional(*record);
+}
+
+Task<Status> SimAgent::start() {
+  recovered_ = false;
+  tasks_ = std::make_unique<TaskGroup>(simulation_.executor());
+  GS_CO_TRY(const auto epoch, co_await journal_.readValue(kEpochKey));
+  lastEpoch_ = 0;
+  std::from_chars(epoch.data(), epoch.data() + epoch.size(), lastEpoch_);
+  SandboxParts parts{simulation_.executor(),
+                     journal_,
+                     engine,
+                     static_cast<BlueprintProvider&>(*this),
+                     [this](const SandboxId& id) -> Result<std::unique_ptr<GuestChannel>> { return engine.openGuestChannel(id); },
+                     clock,
+                     AgentPaths("/nonexistent", "/nonexistent"),
+                     hostId,
+                     fmt::format("boot-{}", boots_),
+                     "/guest"};
+  supervisor_ = std::make_unique<Supervisor>(std::move(parts), [this](const Observation& o) { told(o); });
+  GS_CO_CHECK(co_await supervisor_->recover());
+  recovered_ = true;
+  checkFence("after a restart");
+  HostIdentity identity;
+  identity.hostId = hostId;
+  const auto dial = [this](Executor, HostIdentity, Deadline deadline) { return server_.dial(index_, *this, hostId, deadline); };
+  link_ = std::make_unique<ControlLink>(simulation_.executor(), std::move(identity), lastEpoch_, static_cast<LinkDelegate&>(*this), dial);
+  link_->start();
+  co_return Status();
+}
+
+Task<void> SimAgent::unwind() {
+  if (link_) co_await link_->stop();
+  if (tasks_) co_await tasks_->cancelAndJoin();
+  if (supervisor_) co_await supervisor_->stop();
+  link_.reset();
+  tasks_.reset();
+  supervisor_.reset();
+}
+
+void SimAgent::died() {
+  recovered_ = false;
+  network_.processDied(*this);
+}
+
+void SimAgent::reboot() {
+  simulation_.trace("{} reboots", name());
+  ++boots_;
+  die("reboot");
+  engine.endAll();
+}
+
+HostFacts SimAgent::facts() {
+  HostFacts facts;
+  facts.architecture = "amd64";
+  facts.cpuCount = 16;
+  facts.memoryBytes = 64ULL << 30;
+  facts.diskBytes = 1ULL << 40;
+  facts.traits = {"docker"};
+  facts.runtimes = {{"docker", RuntimeState::kHealthy, "", ""}};
+  facts.bootId = fmt::format("boot-{}", boots_);
+  return facts;
+}
+
+std::vector<Observation> SimAgent::unacknowledged() {
+  auto all = supervisor_->unacknowledged();
+  return all;
+}
+
+// Fences hold over deaths: what this host said it has is never replaced by something older (rules 1 and 3).
+void SimAgent::checkFence(std::string_view when) {
+  for (const auto& [id, generation] : accepted_) {
+    const auto* record = supervisor_->find(id);
+    if (record == nullptr) {
+      if (!ledger_.deletionWanted(id)) simulation_.violate("nothing lost", fmt::format("{} has forgotten {} {}", name(), id, when));
+    } else if (record->assignment.generation < generation) {
+      simulation_.violate("fence", fmt::format("{} had generation {} of {} and has {} {}", name(), generation, id, record->assignment.generation, when));
+    }
+  }
+}
+
+Task<AssignmentAck> SimAgent::assign(Assignment assignment) {
+  if (alive()) ledger_.assignmentArrived(name(), assignment);
+  const auto id = assignment.sandboxId;
+  const bool isNew = supervisor_->find(id) == nullptr;
+  if (isNew && alive()) ledger_.recordBegins(name(), id);
+  const auto life = this->life();
+  auto ack = co_await supervisor_->assign(std::move(assignment));
+  if (!isLife(life)) co_return ack;
+  if (ack.refusal) {
+    simulation_.trace("{} refuses {}: {}", name(), id, ack.refusal->message);
+  } else {
+    auto& newest = accepted_[id];
+    newest = std::max(newest, ack.generation);
+    checkFence("after an assignment");
+  }
+  co_return ack;
+}
+
+void SimAgent::linkUp(std::uint64_t epoch) { tasks_->spawn("remember epoch", rememberEpoch(epoch)); }
+
+Task<void> SimAgent::rememberEpoch(std::uint64_t epoch) { [[maybe_unused]] const auto saved = co_await journal_.writeValue(kEpochKey, fmt::format("{}", epoch)); }
+
+void SimAgent::told(const Observation& observation) {
+  if (!alive()) return;
+  ledger_.observationTold(name(), observation);
+  if (link_) link_->sendObservation(observation);
+}
+
+Task<Result<CacheHandle>> SimAgent::ensureLocal(Digest manifest, Deadline) {
+  co_await sleepFor(simulation_.random.between(Millis(1), Millis(simulation_.mishap(50) ? 20'000 : 200)));
+  if (simulation_.mishap(50)) co_return fail(ErrorCode::kUnavailable, "the blueprint cannot be fetched now");
+  CacheHandle handle;
+  handle.runtime = "docker";
+  handle.manifest = std::move(manifest);
+  co_return handle;
+}
+
+}  // namespace gs::sim

@@ -1,0 +1,76 @@
+// One host: the real supervisor, journal and control link, on a disk, an engine and a network that the simulation owns.
+//
+// What AgentDaemon does between the parts is done here in the same order. The journal's database and the engine outlive
+// the agent's deaths. Loop thread only.
+#pragma once
+
+#include "agent/link/control_link.h"
+#include "agent_parts.h"
+#include "fake_engine.h"
+#include "network.h"
+
+namespace gs::sim {
+
+class SimServer;
+
+// The host's own time: the wall clock may be wrong and may jump.
+class HostClock final : public Clock {
+ public:
+  [[nodiscard]] WallTime wallNow() const override { return SystemClock().wallNow() + shift; }
+  [[nodiscard]] SteadyTime steadyNow() const override { return SystemClock().steadyNow(); }
+  Millis shift{0};
+};
+
+class SimAgent final : public Process, private LinkDelegate, private BlueprintProvider {
+ public:
+  SimAgent(Simulation& simulation, Ledger& ledger, Network& network, SimServer& server, std::size_t index);
+
+  HostId hostId;
+  FakeEngine engine;
+  HostClock clock;
+  Disk disk;
+
+  // The host restarts: its containers end and the agent dies.
+  void reboot();
+  // Nothing when it is not up.
+  [[nodiscard]] Supervisor* supervisor() { return alive() && recovered_ ? supervisor_.get() : nullptr; }
+  [[nodiscard]] bool linked() const { return alive() && link_ && link_->connected(); }
+
+ protected:
+  [[nodiscard]] Task<Status> start() override;
+  [[nodiscard]] Task<void> unwind() override;
+  void died() override;
+
+ private:
+  [[nodiscard]] HostFacts facts() override;
+  [[nodiscard]] HostTelemetry telemetry() override { return {}; }
+  [[nodiscard]] std::vector<AssignmentVersion> versions() override { return supervisor_->versions(); }
+  [[nodiscard]] std::vector<Observation> unacknowledged() override;
+  [[nodiscard]] Task<AssignmentAck> assign(Assignment assignment) override;
+  void acknowledge(const SandboxId& id, std::uint64_t sequence) override { supervisor_->acknowledge(id, sequence); }
+  void openChannels(std::vector<SecretString>) override {}
+  void linkUp(std::uint64_t epoch) override;
+  void identityRenewed(const HostIdentity&) override {}
+  [[nodiscard]] Task<Result<CacheHandle>> ensureLocal(Digest manifest, Deadline deadline) override;
+
+  void told(const Observation& observation);
+  [[nodiscard]] Task<void> rememberEpoch(std::uint64_t epoch);
+  [[nodiscard]] std::optional<AgentSandboxRecord> held(const SandboxId& id) const;
+  void checkFence(std::string_view when);
+
+  Ledger& ledger_;
+  Network& network_;
+  SimServer& server_;
+  std::size_t index_;
+  int boots_ = 1;
+  std::uint64_t lastEpoch_ = 0;
+  bool recovered_ = false;
+  DatabaseThread database_;
+  Journal journal_;
+  std::unique_ptr<Supervisor> supervisor_;
+  std::unique_ptr<ControlLink> link_;
+  std::unique_ptr<TaskGroup> tasks_;
+  std::map<SandboxId, std::uint64_t> accepted_;  // newest generation that this host said it has
+};
+
+}  // namespace gs::sim

@@ -1,0 +1,304 @@
+#include "fake_engine.h"
+
+#include "fake_guest.h"
+
+namespace gs::sim {
+namespace {
+
+constexpr unsigned kDieAtCall = 8;
+constexpr unsigned kRefuse = 25;
+constexpr unsigned kLoseAnswer = 25;
+constexpr unsigned kHang = 4;
+constexpr unsigned kSlow = 30;
+constexpr unsigned kOutOfSpace = 8;
+constexpr unsigned kRemoving = 10;
+constexpr unsigned kDoubleEvent = 50;
+constexpr unsigned kWorkloadEnds = 150;
+constexpr unsigned kDiesAtOnce = 40;
+constexpr int kKilled = 137;
+
+std::unexpected<Error> noAnswer() {
+  return fail(makeError(ErrorCode::kUnavailable, "the engine does not answer").withReason("docker_unreachable"));
+}
+
+}  // namespace
+
+struct FakeEngine::Watch final : RuntimeWatch {
+  explicit Watch(std::shared_ptr<Watcher> w) : watcher(std::move(w)) {}
+  Task<Result<SandboxId>> next() override { return nextOf(watcher); }
+  static Task<Result<SandboxId>> nextOf(std::shared_ptr<Watcher> watcher) {
+    auto id = co_await watcher->events.pop();
+    if (!id) co_return noAnswer();
+    co_return std::move(*id);
+  }
+  std::shared_ptr<Watcher> watcher;
+};
+
+FakeEngine::FakeEngine(Simulation& simulation, Ledger& ledger, Process& agent, HeldRecord heldBy)
+    : simulation_(simulation), ledger_(ledger), agent_(agent), heldBy_(std::move(heldBy)) {}
+
+// The shape of every call: asked, done after a moment, answered after another, each of which may go wrong.
+template <class R>
+Task<Result<R>> FakeEngine::call(std::string what, SandboxId id, Deadline deadline, std::function<Result<R>()> effect) {
+  struct Answer {
+    explicit Answer(const Executor& executor) : changed(executor) {}
+    Event changed;
+    std::optional<Result<R>> result;
+    void give(Result<R> r) {
+      result.emplace(std::move(r));
+      changed.notifyAll();
+    }
+  };
+  agent_.mayDie(kDieAtCall, what + ".before");
+  if (!agent_.alive()) co_return noAnswer();
+  auto& simulation = simulation_;
+  const auto answer = std::make_shared<Answer>(simulation.executor());
+  const bool refused = !up_ || simulation.mishap(kRefuse);
+  const bool lost = simulation.mishap(kLoseAnswer);
+  const bool hangs = simulation.mishap(kHang);
+  const auto asked = Millis(1) + Millis(simulation.random.below(simulation.mishap(kSlow) ? 2'000 : 20));
+  const auto told = Millis(1) + Millis(simulation.random.below(simulation.mishap(kSlow) ? 2'000 : 5));
+  simulation.after(asked, [this, answer, what, id, refused, lost, hangs, told, effect = std::move(effect)] {
+    if (refused || !up_) {
+      simulation_.trace("{} engine {} {} refused", agent_.name(), what, id);
+      return answer->give(noAnswer());
+    }
+    auto result = effect();
+    simulation_.trace("{} engine {} {} {}{}", agent_.name(), what, id, result ? "done" : result.error().message,
+                      lost ? ", answer lost" : hangs ? ", hangs" : "");
+    agent_.mayDie(kDieAtCall, what + ".after");
+    if (hangs) return;
+    simulation_.after(told, [answer, lost, result = std::move(result)]() mutable {
+      answer->give(lost ? Result<R>(noAnswer()) : std::move(result));
+    });
+  });
+  while (!answer->result && !deadline.expired()) co_await answer->changed.waitUntil(deadline);
+  if (!answer->result) co_return fail(ErrorCode::kDeadlineExceeded, "the engine took too long to answer");
+  co_return std::move(*answer->result);
+}
+
+Task<RuntimeReport> FakeEngine::health(Deadline) {
+  RuntimeReport report;
+  report.health.name = "docker";
+  report.health.state = up_ ? RuntimeState::kHealthy : RuntimeState::kUnhealthy;
+  co_return report;
+}
+
+Task<Status> FakeEngine::create(ContainerPlan plan, Deadline deadline) {
+  const auto id = plan.sandboxId;
+  return call<void>("create", id, deadline, [this, plan = std::move(plan)] { return doCreate(plan); });
+}
+
+Task<Status> FakeEngine::start(SandboxId id, Deadline deadline) {
+  const auto held = heldBy_(id);
+  const auto generation = held ? held->runGeneration : 0;
+  return call<void>("start", id, deadline, [this, id, generation] { return doStart(id, generation); });
+}
+
+Task<Status> FakeEngine::stop(SandboxId id, Millis, Deadline deadline) {
+  const auto held = heldBy_(id);
+  const bool failed = held && held->failedGeneration == held->assignment.generation;
+  return call<void>("stop", id, deadline, [this, id, failed] { return doStop(id, failed); });
+}
+
+Task<Status> FakeEngine::remove(SandboxId id, Deadline deadline) {
+  return call<void>("remove", id, deadline, [this, id] { return doRemove(id); });
+}
+
+Task<Result<std::optional<RuntimeContainer>>> FakeEngine::inspect(SandboxId id, Deadline deadline) {
+  using Answer = std::optional<RuntimeContainer>;
+  auto answer = co_await call<Answer>("inspect", id, deadline, [this, id]() -> Result<Answer> {
+    const auto found = containers_.find(id);
+    if (found == containers_.end()) return Answer();
+    auto seen = found->second.seen;
+    if (seen.phase == ContainerPhase::kExited && simulation_.mishap(kRemoving)) seen.phase = ContainerPhase::kRemoving;
+    return Answer(seen);
+  });
+  if (!answer) {
+    if (const auto found = containers_.find(id); found != containers_.end()) found->second.unansweredSince = true;
+  }
+  co_return answer;
+}
+
+Task<Result<std::vector<RuntimeContainer>>> FakeEngine::list(HostId, Deadline deadline) {
+  using Answer = std::vector<RuntimeContainer>;
+  return call<Answer>("list", SandboxId(), deadline, [this]() -> Result<Answer> {
+    Answer all;
+    for (const auto& [id, container] : containers_) all.push_back(container.seen);
+    return all;
+  });
+}
+
+Task<Result<std::unique_ptr<RuntimeWatch>>> FakeEngine::watch(HostId, Deadline) {
+  if (!up_ || !agent_.alive()) co_return noAnswer();
+  auto watcher = std::make_shared<Watcher>(simulation_.executor());
+  watchers_.push_back(watcher);
+  co_return std::make_unique<Watch>(watcher);
+}
+
+Status FakeEngine::doCreate(const ContainerPlan& plan) {
+  const auto& id = plan.sandboxId;
+  if (!ledger_.arrived(id, plan.generation)) {
+    simulation_.violate("assignment", fmt::format("a container of {} is created for generation {}, which was never assigned", id, plan.generation));
+  }
+  if (const auto found = containers_.find(id); found != containers_.end()) {
+    if (found->second.seen.generation == plan.generation) return {};
+    return fail(makeError(ErrorCode::kAborted, "another generation's container is there").withReason("generation_differs"));
+  }
+  if (simulation_.mishap(kOutOfSpace)) {
+    ledger_.excuse(id, "runtime_error");
+    return fail(ErrorCode::kResourceExhausted, "no space left on device");
+  }
+  auto& container = containers_[id];
+  container.seen.sandboxId = id;
+  container.seen.hostId = plan.hostId;
+  container.seen.generation = plan.generation;
+  container.seen.nativeId = fmt::format("container-{}", nextPid_);
+  return {};
+}
+
+Status FakeEngine::doStart(const SandboxId& id, std::uint64_t runGeneration) {
+  const auto found = containers_.find(id);
+  if (found == containers_.end()) return fail(ErrorCode::kNotFound, "no such container");
+  auto& container = found->second;
+  if (container.seen.alive()) return {};
+  // A run that ended by itself is over: only a newer wish starts another.
+  if (container.endedBy == EndedBy::kItself && container.runGeneration == runGeneration && !container.unansweredSince) {
+    simulation_.violate("one run", fmt::format("{} ended by itself in generation {} and is started again in it", id, runGeneration));
+  }
+  container.runGeneration = runGeneration;
+  container.endedBy = EndedBy::kNothing;
+  container.unansweredSince = false;
+  container.gateTimedOut = false;
+  container.gateOpen = false;
+  container.workload = {};
+  container.seen.phase = ContainerPhase::kRunning;
+  container.seen.pid = ++nextPid_;
+  container.seen.startedAt = SystemClock().wallNow();
+  container.seen.exitCode = 0;
+  changed(id);
+  if (simulation_.mishap(kDiesAtOnce)) {
+    simulation_.after(Millis(simulation_.random.below(300)), [this, id, pid = container.seen.pid] {
+      const auto it = containers_.find(id);
+      if (it == containers_.end() || it->second.seen.pid != pid || !it->second.seen.alive()) return;
+      simulation_.trace("{} guest of {} dies", agent_.name(), id);
+      end(it->second, kKilled, EndedBy::kItself);
+    });
+  }
+  return {};
+}
+
+Status FakeEngine::doStop(const SandboxId& id, bool failedHeld) {
+  const auto found = containers_.find(id);
+  if (found == containers_.end()) return fail(ErrorCode::kNotFound, "no such container");
+  auto& container = found->second;
+  if (!container.seen.alive()) return {};
+  const auto newestEnd = ledger_.newestEnd(id);
+  const bool workloadOver = container.workload.phase == WorkloadState::Phase::kExited;
+  if (newestEnd <= endsUsed_[id] && !workloadOver && !container.gateTimedOut && !failedHeld) {
+    simulation_.violate("no needless end", fmt::format("{} runs, is wanted, and is stopped", id));
+  }
+  if (!workloadOver) endsUsed_[id] = newestEnd;
+  end(container, kKilled, workloadOver ? EndedBy::kItself : EndedBy::kAgent);
+  return {};
+}
+
+Status FakeEngine::doRemove(const SandboxId& id) {
+  const auto found = containers_.find(id);
+  if (found == containers_.end()) return {};
+  const auto& wishes = ledger_.wishes();
+  const auto wish = wishes.find(id);
+  if (wish == wishes.end() || !wish->second.deletionAsked) {
+    simulation_.violate("authority", fmt::format("the container of {} is removed, which nobody asked for", id));
+  }
+  if (found->second.seen.alive()) end(found->second, kKilled, EndedBy::kAgent);
+  containers_.erase(id);
+  return {};
+}
+
+void FakeEngine::end(FakeContainer& container, int code, EndedBy by) {
+  container.seen.phase = ContainerPhase::kExited;
+  container.seen.exitCode = code;
+  container.seen.pid = 0;
+  container.seen.finishedAt = SystemClock().wallNow();
+  container.endedBy = by;
+  if (by == EndedBy::kItself) ledger_.excuse(container.seen.sandboxId, "guest_lost");
+  changed(container.seen.sandboxId);
+}
+
+void FakeEngine::endAll() {
+  for (auto& [id, container] : containers_) {
+    if (container.seen.alive()) end(container, kKilled, EndedBy::kEngine);
+    container.endedBy = EndedBy::kEngine;
+  }
+}
+
+void FakeEngine::setUp(bool up) {
+  simulation_.trace("{} engine {}", agent_.name(), up ? "up" : "down");
+  up_ = up;
+  if (up) return;
+  for (const auto& weak : watchers_) {
+    if (const auto watcher = weak.lock()) watcher->events.close();
+  }
+  watchers_.clear();
+}
+
+void FakeEngine::killOne() {
+  std::vector<FakeContainer*> running;
+  for (auto& [id, container] : containers_) {
+    if (container.seen.alive()) running.push_back(&container);
+  }
+  if (running.empty()) return;
+  auto& chosen = *running[simulation_.random.below(running.size())];
+  simulation_.trace("{} guest of {} dies", agent_.name(), chosen.seen.sandboxId);
+  end(chosen, kKilled, EndedBy::kItself);
+}
+
+void FakeEngine::openGate(const SandboxId& id, int pid, bool workload) {
+  const auto found = containers_.find(id);
+  if (found == containers_.end() || found->second.seen.pid != pid || found->second.gateOpen) return;
+  auto& container = found->second;
+  container.gateOpen = true;
+  if (workload) {
+    container.workload.phase = WorkloadState::Phase::kRunning;
+    container.workload.pid = 2;
+    if (simulation_.mishap(kWorkloadEnds)) {
+      const int code = simulation_.random.chance(500) ? 0 : 3;
+      simulation_.after(simulation_.random.between(Millis(1), Millis(20'000)), [this, id, pid, code] { endWorkload(id, pid, {code, 0, ""}); });
+    }
+  }
+  changed(id);
+}
+
+void FakeEngine::endWorkload(const SandboxId& id, int pid, ProcessExit exit) {
+  const auto found = containers_.find(id);
+  if (found == containers_.end() || found->second.seen.pid != pid) return;
+  auto& workload = found->second.workload;
+  if (workload.phase != WorkloadState::Phase::kRunning) return;
+  simulation_.trace("{} workload of {} ends with {} {}", agent_.name(), id, exit.code, exit.signal);
+  workload.phase = WorkloadState::Phase::kExited;
+  workload.pid = 0;
+  workload.exit = std::move(exit);
+  ledger_.excuse(id, "workload_exited");
+  changed(id);
+}
+
+void FakeEngine::changed(const SandboxId& id) {
+  for (auto* guest : guests_) {
+    if (guest->id() == id) guest->lookSoon();
+  }
+  if (!up_) return;
+  std::erase_if(watchers_, [](const auto& weak) { return weak.expired(); });
+  for (const auto& weak : watchers_) {
+    const int times = simulation_.mishap(kDoubleEvent) ? 2 : 1;
+    for (int i = 0; i < times; ++i) {
+      simulation_.after(simulation_.random.between(Millis(1), Millis(100)), [weak, id] {
+        if (const auto watcher = weak.lock()) (void)watcher->events.tryPush(id);
+      });
+    }
+  }
+}
+
+std::unique_ptr<GuestChannel> FakeEngine::openGuestChannel(const SandboxId& id) { return std::make_unique<FakeGuest>(*this, simulation_, agent_, id); }
+
+}  // namespace gs::sim

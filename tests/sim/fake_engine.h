@@ -1,0 +1,87 @@
+// A container engine and the guests in its containers: keeps what the real ones keep, and answers as badly as they can.
+//
+// A request that was made is done after a moment, whether its caller lives on or not. While things go wrong a call may be
+// refused, done without an answer, or hang until its deadline; the engine may be down, and may take its containers along.
+// Checks at each effect that somebody had the right to it. Loop thread only.
+#pragma once
+
+#include <map>
+
+#include "agent_parts.h"
+#include "async/channel.h"
+#include "ledger.h"
+
+namespace gs::sim {
+
+class FakeGuest;
+
+// How the container got to its last end.
+enum class EndedBy : std::uint8_t { kNothing, kAgent, kItself, kEngine };
+
+struct FakeContainer {
+  RuntimeContainer seen;  // what inspect answers
+  bool gateOpen = false;
+  WorkloadState workload;
+  EndedBy endedBy = EndedBy::kNothing;
+  std::uint64_t runGeneration = 0;  // in whose name the last run was started
+  bool unansweredSince = false;     // an inspect of the last run got no answer
+  bool gateTimedOut = false;        // its guest was not there in time
+};
+
+class FakeEngine final : public Runtime {
+ public:
+  // `heldBy` gives what the agent has on record; nothing: no such record.
+  using HeldRecord = std::function<std::optional<AgentSandboxRecord>(const SandboxId&)>;
+  FakeEngine(Simulation& simulation, Ledger& ledger, Process& agent, HeldRecord heldBy);
+
+  void setUp(bool up);  // down: nothing answers
+  void endAll();        // every container ends, as when the engine or the host restarts
+  [[nodiscard]] bool isUp() const { return up_; }
+  [[nodiscard]] const std::map<SandboxId, FakeContainer>& containers() const { return containers_; }
+  // A random container's guest dies.
+  void killOne();
+  // The agent's end of a guest's socket.
+  [[nodiscard]] std::unique_ptr<GuestChannel> openGuestChannel(const SandboxId& id);
+
+  [[nodiscard]] std::string_view name() const override { return "docker"; }
+  [[nodiscard]] Task<RuntimeReport> health(Deadline deadline) override;
+  [[nodiscard]] Task<Status> create(ContainerPlan plan, Deadline deadline) override;
+  [[nodiscard]] Task<Status> start(SandboxId id, Deadline deadline) override;
+  [[nodiscard]] Task<Status> stop(SandboxId id, Millis grace, Deadline deadline) override;
+  [[nodiscard]] Task<Status> remove(SandboxId id, Deadline deadline) override;
+  [[nodiscard]] Task<Result<std::optional<RuntimeContainer>>> inspect(SandboxId id, Deadline deadline) override;
+  [[nodiscard]] Task<Result<std::vector<RuntimeContainer>>> list(HostId host, Deadline deadline) override;
+  [[nodiscard]] Task<Result<std::unique_ptr<RuntimeWatch>>> watch(HostId host, Deadline deadline) override;
+
+ private:
+  friend class FakeGuest;
+  struct Watcher {
+    explicit Watcher(const Executor& executor) : events(executor, 1000) {}
+    Channel<SandboxId> events;
+  };
+  struct Watch;
+
+  template <class R>
+  [[nodiscard]] Task<Result<R>> call(std::string what, SandboxId id, Deadline deadline, std::function<Result<R>()> effect);
+  [[nodiscard]] Status doCreate(const ContainerPlan& plan);
+  [[nodiscard]] Status doStart(const SandboxId& id, std::uint64_t runGeneration);
+  [[nodiscard]] Status doStop(const SandboxId& id, bool failedHeld);
+  [[nodiscard]] Status doRemove(const SandboxId& id);
+  void end(FakeContainer& container, int code, EndedBy by);
+  void openGate(const SandboxId& id, int pid, bool workload);
+  void endWorkload(const SandboxId& id, int pid, ProcessExit exit);
+  void changed(const SandboxId& id);
+
+  Simulation& simulation_;
+  Ledger& ledger_;
+  Process& agent_;
+  HeldRecord heldBy_;
+  std::map<SandboxId, FakeContainer> containers_;
+  std::map<SandboxId, std::uint64_t> endsUsed_;  // generations whose wish for an end was carried out
+  std::vector<FakeGuest*> guests_;  // in order of creation
+  std::vector<std::weak_ptr<Watcher>> watchers_;
+  bool up_ = true;
+  int nextPid_ = 100;
+};
+
+}  // namespace gs::sim

@@ -1,0 +1,81 @@
+#include "ledger.h"
+
+namespace gs::sim {
+
+void Ledger::creationAnswered(const SandboxId& id) {
+  wishes_[id].acknowledged = true;
+  wishes_[id].certain = DesiredState::kRunning;
+}
+
+void Ledger::assignmentArrived(const std::string& host, const Assignment& assignment) {
+  const auto [it, isNew] = assignments_[assignment.sandboxId].emplace(assignment.generation, assignment.desired);
+  if (isNew) simulation_.trace("{} hears {} generation {} {}", host, assignment.sandboxId, assignment.generation, desiredStateName(assignment.desired));
+  if (it->second != assignment.desired) {
+    simulation_.violate("fence", fmt::format("generation {} of {} means {} and {}", assignment.generation, assignment.sandboxId,
+                                             desiredStateName(it->second), desiredStateName(assignment.desired)));
+  }
+  if (assignment.desired == DesiredState::kDeleted && !wishes_[assignment.sandboxId].deletionAsked) {
+    simulation_.violate("authority", fmt::format("{} is told to delete {}, which nobody asked for", host, assignment.sandboxId));
+  }
+}
+
+bool Ledger::arrived(const SandboxId& id, std::uint64_t generation) const {
+  const auto found = assignments_.find(id);
+  return found != assignments_.end() && found->second.contains(generation);
+}
+
+std::uint64_t Ledger::newestEnd(const SandboxId& id) const {
+  std::uint64_t newest = 0;
+  const auto found = assignments_.find(id);
+  if (found == assignments_.end()) return 0;
+  for (const auto& [generation, desired] : found->second) {
+    if (desired != DesiredState::kRunning) newest = generation;
+  }
+  return newest;
+}
+
+void Ledger::observationTold(const std::string& host, const Observation& observation) {
+  const auto text = fmt::format("generation {} {} {} {}", observation.generation, sandboxStateName(observation.state), observation.reason,
+                                observation.message);
+  const auto [it, isNew] = told_[{host, observation.sandboxId}].emplace(observation.sequence, text);
+  if (isNew) simulation_.trace("{} tells {} sequence {}: {}", host, observation.sandboxId, observation.sequence, text);
+  if (it->second != text) {
+    simulation_.violate("sequence", fmt::format("{} said of {} under sequence {} first '{}', then '{}'", host, observation.sandboxId,
+                                                observation.sequence, it->second, text));
+  }
+}
+
+void Ledger::databaseSeen(std::map<SandboxId, Stored> now) {
+  for (const auto& [id, before] : stored_) {
+    const auto found = now.find(id);
+    if (found == now.end()) {
+      if (!wishes_[id].deletionAsked) simulation_.violate("nothing lost", fmt::format("{} is gone from the database and nobody deleted it", id));
+      continue;
+    }
+    const auto& after = found->second;
+    if (after.generation < before.generation || after.version < before.version ||
+        std::pair(after.observedGeneration, after.sequence) < std::pair(before.observedGeneration, before.sequence)) {
+      simulation_.violate("no step back", fmt::format("{} went from generation {}, observation ({}, {}) to {}, ({}, {})", id, before.generation,
+                                                      before.observedGeneration, before.sequence, after.generation,
+                                                      after.observedGeneration, after.sequence));
+    }
+    if (after.observedGeneration > after.generation) {
+      simulation_.violate("fence", fmt::format("{} was observed in generation {} before that existed", id, after.observedGeneration));
+    }
+    if (before.desired == DesiredState::kDeleted && after.desired != DesiredState::kDeleted) {
+      simulation_.violate("fence", fmt::format("the deletion of {} was taken back", id));
+    }
+  }
+  for (const auto& [id, entry] : now) {
+    if (everStored_.insert(id).second) continue;
+    if (!stored_.contains(id)) simulation_.violate("fence", fmt::format("{} came back into the database", id));
+  }
+  for (const auto& [id, wish] : wishes_) {
+    if (wish.acknowledged && !wish.deletionAsked && !now.contains(id)) {
+      simulation_.violate("nothing lost", fmt::format("the creation of {} was answered with success and it is not there", id));
+    }
+  }
+  stored_ = std::move(now);
+}
+
+}  // namespace gs::sim

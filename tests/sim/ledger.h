@@ -1,0 +1,69 @@
+// What really was asked for and really happened, kept outside of the programs under test, and the rules it must obey.
+//
+// The programs cannot see it. Whoever plays the user, the engine and the network writes here; each entry is checked at
+// once against what is known, so that a rule is broken at a step and not somewhere before the end.
+#pragma once
+
+#include <map>
+#include <set>
+
+#include "simulation.h"
+#include "wire/messages.h"
+
+namespace gs::sim {
+
+class Ledger {
+ public:
+  explicit Ledger(Simulation& simulation) : simulation_(simulation) {}
+
+  struct Wish {
+    bool deletionAsked = false;  // a request was made, whatever became of it
+    bool acknowledged = false;   // its creation was answered with success
+    // The last wish, unless it is not known whether it was taken.
+    std::optional<DesiredState> certain;
+    std::set<std::string> excuses;  // reasons of a failure that the world really gave
+  };
+
+  // The user's side. Nothing can be created or deleted that does not pass here first.
+  void creationAnswered(const SandboxId& id);
+  void deletionAsked(const SandboxId& id) { wishes_[id].deletionAsked = true; }
+  void wishAsked(const SandboxId& id) { wishes_[id].certain.reset(); }
+  void wishAnswered(const SandboxId& id, DesiredState desired) { wishes_[id].certain = desired; }
+  void excuse(const SandboxId& id, std::string reason) { wishes_[id].excuses.insert(std::move(reason)); }
+  [[nodiscard]] const std::map<SandboxId, Wish>& wishes() const { return wishes_; }
+
+  // An assignment reached an agent: one generation is one wish (rule 3), and it must have been recorded by the server.
+  void assignmentArrived(const std::string& host, const Assignment& assignment);
+  [[nodiscard]] bool arrived(const SandboxId& id, std::uint64_t generation) const;
+  // The newest generation that reached any agent and does not want the sandbox to run; 0: none.
+  [[nodiscard]] std::uint64_t newestEnd(const SandboxId& id) const;
+  [[nodiscard]] bool deletionWanted(const SandboxId& id) const {
+    const auto found = wishes_.find(id);
+    return found != wishes_.end() && found->second.deletionAsked;
+  }
+  // The host has no record of the sandbox and takes it on: its sequence begins anew.
+  void recordBegins(const std::string& host, const SandboxId& id) { told_.erase({host, id}); }
+  // What an agent says to the server: a sequence number has one meaning for ever (rule 1).
+  void observationTold(const std::string& host, const Observation& observation);
+  // The server's database as it is now.
+  struct Stored {
+    std::int64_t generation = 0;
+    std::int64_t observedGeneration = 0;
+    std::int64_t sequence = 0;
+    std::int64_t version = 0;
+    DesiredState desired = DesiredState::kRunning;
+    std::string host;
+  };
+  void databaseSeen(std::map<SandboxId, Stored> now);
+  [[nodiscard]] const std::map<SandboxId, Stored>& stored() const { return stored_; }
+
+ private:
+  Simulation& simulation_;
+  std::map<SandboxId, Wish> wishes_;
+  std::map<SandboxId, std::map<std::uint64_t, DesiredState>> assignments_;
+  std::map<std::pair<std::string, SandboxId>, std::map<std::uint64_t, std::string>> told_;
+  std::map<SandboxId, Stored> stored_;
+  std::set<SandboxId> everStored_;
+};
+
+}  // namespace gs::sim

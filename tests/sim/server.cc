@@ -1,0 +1,147 @@
+#include "server.h"
+
+#include "server/store/schema.h"
+
+namespace gs::sim {
+namespace {
+
+Database serverDatabase() {
+  auto database = Database::openInMemory().value();
+  [[maybe_unused]] const auto migrated = migrate(database, serverMigrations());
+  return database;
+}
+
+}  // namespace
+
+SimServer::SimServer(Simulation& simulation, Ledger& ledger, Network& network)
+    : Process(simulation, "server"),
+      disk(simulation, *this),
+      store(serverDatabase(), clock, disk),
+      ledger_(ledger),
+      network_(network) {}
+
+Task<Status> SimServer::furnish(std::vector<HostId> hosts) {
+  const auto now = clock.wallNow();
+  Store::NewTenant all;
+  all.tenant = {TenantId::make(), "acme", now};
+  all.admin = {UserId::make(), all.tenant.id, "admin", Role::kAdmin, now};
+  all.key.id = ApiKeyId::make();
+  all.key.tenantId = all.tenant.id;
+  all.key.userId = all.admin.id;
+  all.key.name = "admin";
+  all.key.role = Role::kAdmin;
+  all.key.secretHash = std::string(32, 'h');
+  all.key.createdAt = now;
+  all.cluster.id = ClusterId::make();
+  all.cluster.tenantId = all.tenant.id;
+  all.cluster.name = "default";
+  all.cluster.isDefault = true;
+  all.cluster.createdAt = now;
+  admin = {all.tenant.id, all.admin.id, all.key.id, Role::kAdmin};
+  GS_CO_CHECK(co_await store.insertTenant(all));
+  TokenRecord token;
+  token.id = TokenId::make();
+  token.tenantId = all.tenant.id;
+  token.clusterId = all.cluster.id;
+  token.secretHash = std::string(32, 's');
+  token.maxUses = 100;
+  token.createdAt = now;
+  token.expiresAt = now + std::chrono::hours(1);
+  GS_CO_CHECK(co_await store.insertToken(admin, token));
+  hosts_ = std::move(hosts);
+  for (const auto& host : hosts_) {
+    Store::Enrollment e;
+    e.tokenId = token.id;
+    e.secretHash = token.secretHash;
+    e.hostId = host;
+    e.wantedName = "rack";
+    e.certificate = {host.text().substr(4), host, now + std::chrono::hours(24), std::nullopt};
+    e.now = now;
+    GS_CO_CHECK(co_await store.enrollHost(e));
+  }
+  BlueprintRecord b;
+  b.id = BlueprintId::make();
+  b.tenantId = all.tenant.id;
+  b.name = "debian";
+  b.manifest = R"({"formatVersion":1})";
+  b.manifestDigest = Digest::of(b.manifest);
+  b.imageConfig = "{}";
+  b.architecture = "amd64";
+  b.os = "linux";
+  b.sizeBytes = 7;
+  b.archiveDigest = Digest::of("archive");
+  b.source = "archive";
+  b.createdBy = admin.userId;
+  b.createdAt = now;
+  co_return co_await store.insertBlueprint(admin, b);
+}
+
+Task<Status> SimServer::start() {
+  connections_ = std::make_unique<TaskGroup>(simulation_.executor());
+  events_ = std::make_unique<SandboxEvents>(simulation_.executor());
+  credentials_ = std::make_unique<BlobCredentials>(clock);
+  hub_ = std::make_unique<GatewayHub>(simulation_.executor(), store, *events_, *credentials_, clock);
+  sandboxes_ = std::make_unique<SandboxService>(simulation_.executor(), store, *hub_, *events_, clock);
+  co_return co_await store.markAllDisconnected(clock.wallNow());
+}
+
+Task<void> SimServer::unwind() {
+  co_await hub_->stop();
+  co_await connections_->cancelAndJoin();
+  sandboxes_.reset();
+  hub_.reset();
+  credentials_.reset();
+  events_.reset();
+  connections_.reset();
+}
+
+Task<Result<std::shared_ptr<WebSocket>>> SimServer::dial(std::size_t index, Process& agent, HostId host, Deadline deadline) {
+  const auto agentLife = agent.life();
+  if (network_.blocked(index, Way::kUp) || network_.blocked(index, Way::kDown)) {
+    // A handshake needs both ways.
+    while (!deadline.expired() && (network_.blocked(index, Way::kUp) || network_.blocked(index, Way::kDown))) co_await sleepFor(Millis(500));
+    if (deadline.expired()) co_return fail(ErrorCode::kDeadlineExceeded, "the server cannot be reached");
+  }
+  co_await sleepFor(simulation_.random.between(Millis(2), Millis(60)));
+  if (!alive() || !hub_ || simulation_.mishap(30)) co_return fail(ErrorCode::kUnavailable, "connection refused");
+  if (!agent.isLife(agentLife)) co_return fail(ErrorCode::kUnavailable, "the process died");
+  auto [near, far] = network_.connect(index, agent, *this);
+  connections_->spawn("link", hub_->serveLink(host, host.text().substr(4), std::move(far)));
+  co_return std::move(near);
+}
+
+Task<void> SimServer::serve(Request what, std::shared_ptr<Reply> reply) {
+  auto result = co_await what(*sandboxes_);
+  if (!alive() || simulation_.mishap(20)) co_return;
+  reply->result.emplace(std::move(result));
+  reply->changed.notifyAll();
+}
+
+Task<Result<SandboxRecord>> SimServer::request(Request what) {
+  co_await sleepFor(simulation_.random.between(Millis(1), Millis(30)));
+  if (!alive() || !sandboxes_) co_return fail(ErrorCode::kUnavailable, "connection refused");
+  const auto reply = std::make_shared<Reply>(simulation_.executor());
+  const auto life = this->life();
+  connections_->spawn("request", serve(std::move(what), reply));
+  const auto deadline = Deadline::after(Millis(5'000));
+  while (!reply->result && isLife(life) && !deadline.expired()) co_await reply->changed.waitUntil(Deadline::after(Millis(100)));
+  if (!reply->result) co_return fail(ErrorCode::kUnavailable, "the answer was lost");
+  co_return std::move(*reply->result);
+}
+
+Task<std::vector<SandboxRecord>> SimServer::look() {
+  std::vector<SandboxRecord> all;
+  disk.observeNext();
+  PageRequest page;
+  page.limit = 200;
+  auto found = co_await store.listSandboxes(admin.tenantId, {}, page);
+  if (!found) co_return all;
+  std::map<SandboxId, Ledger::Stored> stored;
+  for (const auto& record : found->items) {
+    stored[record.id] = {record.generation, record.observedGeneration, record.sequence, record.version, record.desired, record.hostId.text()};
+  }
+  ledger_.databaseSeen(std::move(stored));
+  co_return std::move(found->items);
+}
+
+}  // namespace gs::sim

@@ -1,0 +1,61 @@
+// The control plane: the real store, gateway hub and sandbox service; its listeners are replaced by dial() and by calls.
+//
+// The database outlives the server's deaths. What ServerDaemon does between the parts is done here in the same order.
+// Loop thread only.
+#pragma once
+
+#include "ledger.h"
+#include "network.h"
+#include "server/gateway/gateway_hub.h"
+#include "server/sandboxes/sandbox_service.h"
+#include "server/store/sql_store.h"
+
+namespace gs::sim {
+
+class SimServer final : public Process {
+ public:
+  SimServer(Simulation& simulation, Ledger& ledger, Network& network);
+
+  SystemClock clock;
+  Disk disk;
+  SqlStore store;
+  Actor admin;
+
+  // A tenant, a blueprint and the hosts. Before anything is started.
+  [[nodiscard]] Task<Status> furnish(std::vector<HostId> hosts);
+
+  // As an agent's TCP, TLS and HTTP: kUnavailable when nobody is there, kDeadlineExceeded when nothing gets through.
+  [[nodiscard]] Task<Result<std::shared_ptr<WebSocket>>> dial(std::size_t index, Process& agent, HostId host, Deadline deadline);
+
+  // One HTTP request of the user. The answer may be lost, and what it asked for be done or not: kUnavailable.
+  using Request = std::function<Task<Result<SandboxRecord>>(SandboxService&)>;
+  [[nodiscard]] Task<Result<SandboxRecord>> request(Request what);
+
+  [[nodiscard]] bool hears(const HostId& host) const { return alive() && hub_ && hub_->isConnected(host); }
+  // Reads the database past the disk and shows it to the ledger.
+  [[nodiscard]] Task<std::vector<SandboxRecord>> look();
+
+ protected:
+  [[nodiscard]] Task<Status> start() override;
+  [[nodiscard]] Task<void> unwind() override;
+  void died() override { network_.processDied(*this); }
+
+ private:
+  struct Reply {
+    explicit Reply(const Executor& executor) : changed(executor) {}
+    Event changed;
+    std::optional<Result<SandboxRecord>> result;
+  };
+  [[nodiscard]] Task<void> serve(Request what, std::shared_ptr<Reply> reply);
+
+  Ledger& ledger_;
+  Network& network_;
+  std::vector<HostId> hosts_;
+  std::unique_ptr<SandboxEvents> events_;
+  std::unique_ptr<BlobCredentials> credentials_;
+  std::unique_ptr<GatewayHub> hub_;
+  std::unique_ptr<SandboxService> sandboxes_;
+  std::unique_ptr<TaskGroup> connections_;
+};
+
+}  // namespace gs::sim
