@@ -17,7 +17,7 @@ METHODS = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
 OPERATIONS = set("""
 getHealth getVersion whoami getOpenApi
 listClusters createCluster getCluster updateCluster deleteCluster
-listHosts getHost updateHost deleteHost
+listHosts getHost updateHost drainHost deleteHost explainPlacement
 listTokens createToken getToken revokeToken listApiKeys createApiKey revokeApiKey
 listBlueprints createBlueprint getBlueprint deleteBlueprint
 listSandboxes createSandbox getSandbox startSandbox stopSandbox deleteSandbox openSession

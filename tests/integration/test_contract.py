@@ -132,6 +132,9 @@ def walk_hosts(api, host):
     tagged = api.patch(path, {"tags": {"zone": "a"}}, shown["version"], expect=200)
     assert tagged["tags"] == {"zone": "a"}
     api.problem("PATCH", path, 412, "aborted", json={"name": "x"}, headers={"If-Match": f'"{shown["version"]}"'})
+    assert not tagged["cordoned"]
+    assert api.post(f"{path}/drain", {"graceMs": 0}, expect=202)["cordoned"]
+    assert not api.patch(path, {"cordoned": False}, api.host(host.host_id)["version"])["cordoned"]
     assert [each["id"] for each in api.list_all("/api/hosts", clusterId=host.cluster_id)] == [host.host_id]
     assert api.list_all("/api/hosts", clusterId="clu_" + UNKNOWN) == []
 
@@ -140,6 +143,7 @@ def walk_sandboxes(api, host, blueprint):
     everything = dict(name="walked", blueprint=blueprint["digest"], hostId=host.host_id, requiredTags={"zone": "a"},
                       requiredTraits=["amd64"], command=["sleep", "inf"], env={"A": "ä"}, workingDir="/", user="0:0",
                       resources={"cpuMillis": 500, "memoryBytes": 16 << 20, "pids": 16})
+    assert api.post("/api/placements", everything, expect=200)["hostId"] == host.host_id
     made = api.post("/api/sandboxes", everything, expect=201)
     path = f"/api/sandboxes/{made['id']}"
     assert made["state"] == "placing" and made["reason"] == "pending_placement" and made["env"] == {"A": "ä"}

@@ -128,6 +128,9 @@ void showHost(Context& context, ApiClient& api, const Json& host) {
   p.add("Name", textAt(host, "name"));
   p.add("Id", textAt(host, "id"));
   p.add("State", stateCell(textAt(host, "state")));
+  if (truthAt(host, "cordoned")) p.add("Cordoned", "yes: no new sandboxes");
+  if (has(host, "failedCreations")) p.add("Failed creations", fmt::format("{} in a row", numberAt(host, "failedCreations")));
+  if (has(host, "restsUntil")) p.add("Rests until", when("restsUntil"));
   p.add("Why disconnected", textAt(host, "disconnectReason"));
   p.add("Cluster", nameOr(namesById(api, kClusters), textAt(host, "clusterId")));
   p.add("Connected", when("connectedAt"));
@@ -200,6 +203,41 @@ Result<int> updateHost(Context& context, const UpdateArgs& args) {
   return 0;
 }
 
+enum class Rotation : std::uint8_t { kOut, kIn };
+
+Result<int> setRotation(Context& context, const HostRef& ref, Rotation rotation) {
+  GS_TRY(const std::string reference, ref.get());
+  GS_TRY(ApiClient* const api, context.api());
+  GS_TRY(const Json host, fetchResource(*api, kHosts, reference));
+  const Json body{{"cordoned", rotation == Rotation::kOut}};
+  GS_TRY(const Json updated, api->patch(resourcePath(kHosts, textAt(host, "id")), numberAt(host, "version"), body));
+  if (context.out().isJson()) return context.out().json(updated), 0;
+  if (context.out().isQuiet()) return context.out().line(textAt(updated, "id")), 0;
+  context.out().line(fmt::format("Host {} {}.", textAt(updated, "name"),
+                                 rotation == Rotation::kOut ? "is cordoned: no new sandboxes on it" : "takes new sandboxes"));
+  return 0;
+}
+
+struct DrainArgs {
+  HostRef host;
+  std::optional<Millis> grace;
+};
+
+Result<int> drainHost(Context& context, const DrainArgs& args) {
+  GS_TRY(const std::string reference, args.host.get());
+  GS_TRY(ApiClient* const api, context.api());
+  GS_TRY(const std::string id, resolveId(*api, kHosts, reference));
+  Json body = Json::object();
+  if (args.grace) body["graceMs"] = args.grace->count();
+  GS_TRY(const Json host, api->post(resourcePath(kHosts, id) + "/drain", body));
+  if (context.out().isJson()) return context.out().json(host), 0;
+  if (context.out().isQuiet()) return context.out().line(id), 0;
+  context.out().line(fmt::format("Host {} is cordoned and its sandboxes stop.", textAt(host, "name")));
+  context.out().note(fmt::format("follow: gstacks sandbox list --host-id {0}; back: gstacks host uncordon {0}",
+                                 textAt(host, "name")));
+  return 0;
+}
+
 struct RemoveArgs {
   HostRef host;
   bool force = false;
@@ -248,6 +286,27 @@ void addHostCommands(Command& root) {
     update.option("--remove-tag", "KEY", args->removedTags, "Remove a tag");
     update.details("Example:\n  gstacks host update rack-3-a --tag zone=rack-3 --remove-tag spare");
     update.run([args](Context& context) { return updateHost(context, *args); });
+  }
+  const auto addRotation = [&host](std::string name, std::string summary, Rotation rotation) {
+    const auto ref = std::make_shared<HostRef>();
+    Command& command = host.add(std::move(name), std::move(summary));
+    addHostRef(command, *ref);
+    command.run([ref, rotation](Context& context) { return setRotation(context, *ref, rotation); });
+  };
+  addRotation("cordon", "Keep new sandboxes away from a host; those on it go on", Rotation::kOut);
+  addRotation("uncordon", "Let a host take new sandboxes again, and forgive failed ones", Rotation::kIn);
+  {
+    const auto args = std::make_shared<DrainArgs>();
+    Command& drain = host.add("drain", "Cordon a host and stop the sandboxes on it; they stay there");
+    addHostRef(drain, args->host);
+    drain.option(
+        "--grace", "DURATION",
+        [args](const std::string& text) -> Status {
+          GS_TRY(args->grace, parseDuration(text));
+          return {};
+        },
+        "Between TERM and KILL: 0 to 10m (default 10s)");
+    drain.run([args](Context& context) { return drainHost(context, *args); });
   }
   {
     const auto args = std::make_shared<RemoveArgs>();

@@ -27,6 +27,7 @@ struct CreateArgs {
   std::vector<std::string> tags;
   std::vector<std::string> command;
   bool wait = true;
+  bool dryRun = false;
 };
 
 Result<Json> requestBody(ApiClient& api, const CreateArgs& args) {
@@ -58,9 +59,33 @@ Result<Json> requestBody(ApiClient& api, const CreateArgs& args) {
   return body;
 }
 
+// Where it would go. That no host fits is the answer to the question, but an exit code that a script can use.
+Result<int> showPlacement(Context& context, ApiClient& api, const Json& body) {
+  constexpr int kNoHostFits = 5;
+  GS_TRY(const Json placement, api.post("/api/placements", body));
+  Output& out = context.out();
+  const std::string chosen = textAt(placement, "hostId");
+  const int code = chosen.empty() ? kNoHostFits : 0;
+  if (out.isJson()) return out.json(placement), code;
+  if (out.isQuiet()) {
+    if (!chosen.empty()) out.line(chosen);
+    return code;
+  }
+  Table table({{"HOST"}, {"ID"}, {"FITS"}, {"REASON"}, {"DETAIL"}});
+  for (const auto& host : placement.value("hosts", Json::array())) {
+    const std::string id = textAt(host, "hostId");
+    table.add({textAt(host, "name"), id, id == chosen ? "chosen" : truthAt(host, "fits") ? "yes" : "no",
+               textAt(host, "reason"), textAt(host, "detail")});
+  }
+  if (numberAt(placement, "hostCount") > 0) out.table(table);
+  out.note(chosen.empty() ? "no host fits: " + textAt(placement, "fix") : std::string("nothing was created"));
+  return code;
+}
+
 Result<int> createSandbox(Context& context, const CreateArgs& args) {
   GS_TRY(ApiClient* const api, context.api());
   GS_TRY(const Json body, requestBody(*api, args));
+  if (args.dryRun) return showPlacement(context, *api, body);
   GS_TRY(Json sandbox, api->post("/api/sandboxes", body));
   Output& out = context.out();
   // The id comes first and at once, so that a script has it whatever the wait brings.
@@ -123,6 +148,7 @@ void addCreateCommand(Command& sandbox) {
   create.option("-w,--workdir", "DIR", args->workingDir, "Where the workload and every exec start");
   create.option("-u,--user", "USER", args->user, "Who they run as: name or number, with :group if wanted");
   addWaitFlags(create, args->wait, "it runs");
+  create.flag("--dry-run", args->dryRun, "Only show where it would go and why not elsewhere; exit code 5 when nowhere");
   create.trailing("COMMAND", args->command, "The workload, without a shell. Absent: the sandbox waits for exec",
                   Need::kOptional);
   create.details(

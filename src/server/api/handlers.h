@@ -17,6 +17,9 @@ using ApiHandler = Task<Result<HttpResponse>> (*)(Api&, ApiCall&);
 // By operationId.
 [[nodiscard]] const std::vector<std::pair<std::string_view, ApiHandler>>& apiHandlers();
 
+// Between TERM and KILL where a body does not say: StopSandboxRequest of the contract.
+inline constexpr std::int64_t kDefaultGraceMs = 10'000;
+
 #define GS_HANDLER(name) Task<Result<HttpResponse>> name(Api& api, ApiCall& call)
 namespace handlers {
 // system_api.cc
@@ -34,6 +37,7 @@ GS_HANDLER(deleteCluster);
 GS_HANDLER(listHosts);
 GS_HANDLER(getHost);
 GS_HANDLER(updateHost);
+GS_HANDLER(drainHost);
 GS_HANDLER(deleteHost);
 // token_api.cc
 GS_HANDLER(listTokens);
@@ -52,6 +56,7 @@ GS_HANDLER(deleteBlueprint);
 // sandbox_api.cc
 GS_HANDLER(listSandboxes);
 GS_HANDLER(createSandbox);
+GS_HANDLER(explainPlacement);
 GS_HANDLER(getSandbox);
 GS_HANDLER(startSandbox);
 GS_HANDLER(stopSandbox);

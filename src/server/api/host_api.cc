@@ -17,6 +17,7 @@ Store::HostUpdate updateFrom(const Json& body) {
   if (const auto tags = body.find("tags"); tags != body.end()) {
     update.tags = tags->get<std::map<std::string, std::string>>();
   }
+  if (const auto cordoned = body.find("cordoned"); cordoned != body.end()) update.cordoned = cordoned->get<bool>();
   return update;
 }
 
@@ -40,6 +41,12 @@ Task<Result<HttpResponse>> updateHost(Api& api, ApiCall& call) {
   GS_CO_TRY(const auto host, co_await api.parts().hosts.updateHost(call.actor, call.id<HostId>("hostId"),
                                                                    updateFrom(call.body()), call.expectedVersion()));
   co_return hostReply(host);
+}
+
+Task<Result<HttpResponse>> drainHost(Api& api, ApiCall& call) {
+  const Millis grace(call.body().value("graceMs", kDefaultGraceMs));
+  GS_CO_TRY(const auto host, co_await api.parts().sandboxes.drain(call.actor, call.id<HostId>("hostId"), grace));
+  co_return jsonReply(202, view::host(host));
 }
 
 Task<Result<HttpResponse>> deleteHost(Api& api, ApiCall& call) {

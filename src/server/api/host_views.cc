@@ -118,6 +118,9 @@ Json host(const HostRecord& record) {
   if (record.lastSeenAt) out["lastSeenAt"] = formatTime(*record.lastSeenAt);
   if (record.state != HostState::kConnected) putText(out, "disconnectReason", record.disconnectReason, 64);
   if (record.protocol > 0) out["protocol"] = record.protocol;
+  out["cordoned"] = record.cordoned;
+  if (record.trial.failures > 0) out["failedCreations"] = record.trial.failures;
+  if (record.trial.restsUntil) out["restsUntil"] = formatTime(*record.trial.restsUntil);
   putFacts(out, record);
   // Telemetry comes with the first link, not with the enrollment.
   if (record.lastSeenAt) putTelemetry(out, record.telemetry);

@@ -8,7 +8,6 @@
 namespace gs::handlers {
 namespace {
 
-constexpr std::int64_t kDefaultGraceMs = 10'000;
 // ArgumentVector of the contract: what one assignment can carry, which its schema cannot say.
 constexpr std::size_t kMaxProcessBytes = 49'152;
 
@@ -73,6 +72,13 @@ Task<Result<HttpResponse>> createSandbox(Api& api, ApiCall& call) {
   GS_CO_CHECK(checkProcessBytes(wish));
   GS_CO_TRY(const auto sandbox, co_await api.parts().sandboxes.create(call.actor, std::move(wish)));
   co_return withLocation(sandboxReply(201, sandbox), "/api/sandboxes/" + sandbox.id.text());
+}
+
+Task<Result<HttpResponse>> explainPlacement(Api& api, ApiCall& call) {
+  SandboxWish wish = wishFrom(call.body());
+  GS_CO_CHECK(checkProcessBytes(wish));
+  GS_CO_TRY(const auto report, co_await api.parts().sandboxes.explain(call.actor, std::move(wish)));
+  co_return jsonReply(200, view::placement(report));
 }
 
 Task<Result<HttpResponse>> getSandbox(Api& api, ApiCall& call) {

@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::size_t kMaxMessage = 1024;
 constexpr std::size_t kMaxList = 1024;
+constexpr std::size_t kMaxPlacementHosts = 1000;
 
 std::string signalText(int signal) {
   if (signal >= SIGRTMIN && signal <= SIGRTMAX) return fmt::format("RTMIN+{}", signal - SIGRTMIN);
@@ -94,6 +95,25 @@ Json blueprint(const BlueprintRecord& record) {
           {"createdAt", formatTime(record.createdAt)},
           {"createdBy", record.createdBy.text()},
           {"source", record.source}};
+}
+
+Json placement(const PlacementReport& report) {
+  Json hosts = Json::array();
+  std::size_t fitting = 0;
+  for (const auto& line : report.hosts) {
+    if (!line.rejection) ++fitting;
+    if (hosts.size() == kMaxPlacementHosts) continue;
+    Json host{{"hostId", line.host.text()}, {"name", line.hostName}, {"fits", !line.rejection.has_value()}};
+    if (line.rejection) {
+      host["reason"] = rejectionReasonName(line.rejection->reason);
+      if (!line.rejection->detail.empty()) host["detail"] = cutText(line.rejection->detail, kMaxMessage);
+    }
+    hosts.push_back(std::move(host));
+  }
+  Json out{{"hosts", std::move(hosts)}, {"hostCount", report.hosts.size()}, {"fittingCount", fitting}};
+  if (report.chosen) out["hostId"] = report.chosen->text();
+  if (!report.fix.empty()) out["fix"] = cutText(report.fix, kMaxMessage);
+  return out;
 }
 
 Json sandbox(const SandboxRecord& record) {

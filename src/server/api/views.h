@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "server/core/records.h"
 #include "server/identity/identity_service.h"
+#include "server/sandboxes/sandbox_service.h"
 
 namespace gs::view {
 
@@ -17,6 +18,7 @@ namespace gs::view {
 [[nodiscard]] Json host(const HostRecord& record);
 [[nodiscard]] Json blueprint(const BlueprintRecord& record);
 [[nodiscard]] Json sandbox(const SandboxRecord& record);
+[[nodiscard]] Json placement(const PlacementReport& report);
 
 // A page through one of the above.
 template <class T, class View>

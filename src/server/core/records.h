@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/ids.h"
+#include "server/core/host_outcome.h"
 #include "wire/host_types.h"
 #include "wire/sandbox_types.h"
 
@@ -94,13 +95,19 @@ struct HostRecord {
   std::map<std::string, std::string> tags;
   WallTime createdAt{};
   std::int64_t version = 1;
+  bool cordoned = false;          // an operator wants no new sandboxes on it
+  HostTrial trial;                // what the last creations on it say
   std::int64_t sandboxCount = 0;  // not deleted; computed by the store
 };
 
-// A host and what is promised to the sandboxes on it: what placement looks at.
+// A host and what is promised to the sandboxes on it: what placement looks at. Promised is promised from the moment of
+// acceptance until the record is gone, whatever the sandbox does: a stopped one can be started at any time.
 struct HostLoad {
   HostRecord host;
   std::uint64_t memoryBytes = 0;  // sum of the limits of its sandboxes
+  std::uint64_t cpuMillis = 0;    // likewise
+  bool holdsBlueprint = false;    // a sandbox of that blueprint has run on it and is there, so its cache has it
+  bool beingTried = false;        // a sandbox placed since it began to rest has had no outcome yet
 };
 
 struct CertificateRecord {

@@ -28,6 +28,7 @@ struct Options {
   std::vector<std::string> agentNames;
   std::string portsFile;
   std::int64_t certificateLifetime = 24 * 3600;
+  PlacementRules placement;
   bool insecureHttp = false;
 };
 
@@ -102,6 +103,7 @@ Result<ServerSettings> settingsFrom(const Options& options) {
   settings.dataDir = options.dataDir;
   settings.agentNames = options.agentNames;
   settings.portsFile = options.portsFile;
+  settings.placement = options.placement;
   settings.certificateLifetime = std::chrono::seconds(options.certificateLifetime);
   GS_TRY(settings.http, ListenAddress::parse(options.http));
   GS_TRY(settings.agent, ListenAddress::parse(options.agent));
@@ -165,6 +167,13 @@ int run(int argc, char** argv) {
   // Below a few seconds a certificate would be due again before its renewal is through.
   serveCommand->add_option("--certificate-lifetime", options.certificateLifetime, "Seconds that a host's certificate lives")
       ->check(CLI::Range(5, 30 * 24 * 3600))
+      ->capture_default_str();
+  serveCommand->add_option("--cpu-overcommit", options.placement.cpuOvercommit,
+                           "CPUs that sandboxes may be promised for each CPU of a host; memory is never promised twice")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  serveCommand->add_option("--max-sandboxes-per-host", options.placement.maxSandboxesPerHost, "Sandboxes that one host may hold")
+      ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();
   serveCommand->add_flag("--insecure-http", options.insecureHttp, "Allow --http on an address that is not loopback");
 

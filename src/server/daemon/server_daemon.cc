@@ -51,7 +51,7 @@ ServerDaemon::ServerDaemon(asio::io_context& loop, Start start, const Clock& clo
       hosts_(*store_, hub_, clock_),
       importer_(blobs_, clock_),
       blueprints_(executor_, *store_, importer_, clock_),
-      sandboxes_(executor_, *store_, hub_, events_, clock_),
+      sandboxes_(*store_, hub_, events_, clock_, settings_.placement),
       sessions_(*store_, hub_, events_, clock_),
       health_(clock_, [this] { return store_->checkHealth(); }) {}
 

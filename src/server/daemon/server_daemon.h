@@ -22,6 +22,7 @@ struct ServerSettings {
   ListenAddress agent{"127.0.0.1", 8443};
   std::vector<std::string> agentNames;
   std::chrono::seconds certificateLifetime = std::chrono::hours(24);  // of hosts' certificates
+  PlacementRules placement;
   std::string portsFile;  // empty: none. {"http":N,"agent":N}, written when both listen
 };
 

@@ -24,6 +24,8 @@ HostLoad fitting(std::string id = "hst_00000000000000000001", std::int64_t sandb
   return load;
 }
 
+HostTrial restingFrom(WallTime now) { return {3, now, now + kFirstRest}; }
+
 PlacementRequest plain() {
   PlacementRequest request;
   request.cluster = kCluster;
@@ -77,6 +79,45 @@ TEST(Placement, ExplainsTheFirstRuleThatFails) {
        }, Reason::kNoMemory, "3072 MiB of its 4096 MiB"},
       {"all of its CPUs", [](auto& r, auto&) { r.resources.cpuMillis = 2000; }, std::nullopt, ""},
       {"more CPUs than it has", [](auto& r, auto&) { r.resources.cpuMillis = 2001; }, Reason::kNoCpu, "2 CPUs"},
+      {"exactly the rest of the CPU that may be promised", [](auto&, auto& h) { h.cpuMillis = 31'000; }, std::nullopt, ""},
+      {"a thousandth more", [](auto&, auto& h) { h.cpuMillis = 31'001; }, Reason::kNoCpu, "31.0 CPUs are promised"},
+      {"CPUs are promised once where the operator says so", [](auto& r, auto& h) {
+         r.rules.cpuOvercommit = 1;
+         h.cpuMillis = 1'001;
+       }, Reason::kNoCpu, "1 for each"},
+      {"the last place", [](auto&, auto& h) { h.host.sandboxCount = 999; }, std::nullopt, ""},
+      {"no place left", [](auto&, auto& h) { h.host.sandboxCount = 1000; }, Reason::kTooManySandboxes, "at most 1000"},
+      {"free disk that was never measured", [](auto& r, auto&) { r.blueprintBytes = 1; }, std::nullopt, ""},
+      {"a blueprint larger than the free disk", [](auto& r, auto& h) {
+         h.host.telemetry.diskFreeBytes = 1 << 20;
+         r.blueprintBytes = (1 << 20) + 1;
+       }, Reason::kNoDisk, "1 MiB of its disk"},
+      {"the blueprint is there already", [](auto& r, auto& h) {
+         h.host.telemetry.diskFreeBytes = 1 << 20;
+         r.blueprintBytes = (1 << 20) + 1;
+         h.holdsBlueprint = true;
+       }, std::nullopt, ""},
+      {"cordoned", [](auto&, auto& h) { h.host.cordoned = true; }, Reason::kCordoned, "cordoned"},
+      {"cordoned holds for those who name it, too", [](auto& r, auto& h) {
+         h.host.cordoned = true;
+         r.choice = HostChoice::kNamed;
+       }, Reason::kCordoned, "cordoned"},
+      {"failures that are too few", [](auto&, auto& h) { h.host.trial.failures = 2; }, std::nullopt, ""},
+      {"it rests", [](auto& r, auto& h) { h.host.trial = restingFrom(r.now); }, Reason::kResting, "last 3 creations failed"},
+      {"it rests, but somebody wants just this one", [](auto& r, auto& h) {
+         h.host.trial = restingFrom(r.now);
+         r.choice = HostChoice::kNamed;
+       }, std::nullopt, ""},
+      {"its rest is over: this is the probe", [](auto& r, auto& h) {
+         h.host.trial = restingFrom(r.now);
+         r.now += kFirstRest;
+       }, std::nullopt, ""},
+      {"somebody else is the probe", [](auto& r, auto& h) {
+         h.host.trial = restingFrom(r.now);
+         r.now += kFirstRest;
+         h.beingTried = true;
+       }, Reason::kBeingTried, "being tried"},
+      {"one on trial is nothing to a host in the rotation", [](auto&, auto& h) { h.beingTried = true; }, std::nullopt, ""},
       {"of two faults the one to mend first", [](auto& r, auto& h) {
          h.host.facts.runtimes.clear();
          r.traits = {"kvm"};
@@ -95,20 +136,40 @@ TEST(Placement, ExplainsTheFirstRuleThatFails) {
   }
 }
 
-TEST(Placement, TakesTheHostWithTheFewestSandboxesThenTheLowestId) {
-  auto full = fitting("hst_00000000000000000000", 9);
-  full.host.state = HostState::kDisconnected;
-  const auto verdict = chooseHost(plain(), {fitting("hst_00000000000000000003", 1), fitting("hst_00000000000000000002", 1),
-                                            fitting("hst_00000000000000000001", 2), full});
-  EXPECT_EQ(verdict.chosen, HostId::trusted("hst_00000000000000000002"));
-  ASSERT_EQ(verdict.rejections.size(), 1U);
-  EXPECT_EQ(verdict.rejections[0].host, full.host.id);
+TEST(Placement, TakesTheHostThatWillBeLeastFullThenTheLowestId) {
+  auto gone = fitting("hst_00000000000000000000");
+  gone.host.state = HostState::kDisconnected;
+  auto busy = fitting("hst_00000000000000000001", 2);
+  auto small = fitting("hst_00000000000000000002", 1);
+  auto large = fitting("hst_00000000000000000003", 1);
+  large.host.facts.memoryBytes *= 4;
+  EXPECT_EQ(chooseHost(plain(), {gone, busy, small}), 2U) << "by count, where all else is equal";
+  EXPECT_EQ(chooseHost(plain(), {gone, busy, small, large}), 3U) << "the same sandbox fills a large host less";
+  EXPECT_EQ(chooseHost(plain(), {fitting("hst_00000000000000000005"), fitting("hst_00000000000000000004")}), 1U);
+  const auto rejections = explainRejections(plain(), {gone, busy});
+  ASSERT_EQ(rejections.size(), 1U);
+  EXPECT_EQ(rejections[0].host, gone.host.id);
+}
+
+TEST(Placement, PrefersAHostThatHasTheBlueprintUntilItIsFullerByTwoSandboxes) {
+  const auto without = fitting("hst_00000000000000000001");
+  auto with = fitting("hst_00000000000000000002");
+  with.holdsBlueprint = true;
+  const auto holds = [&](std::uint64_t sandboxes) {
+    auto host = with;
+    host.host.sandboxCount = static_cast<std::int64_t>(sandboxes);
+    host.memoryBytes = sandboxes * (512ULL << 20);
+    host.cpuMillis = sandboxes * 1000;
+    return chooseHost(plain(), {without, host}) == 1U;
+  };
+  EXPECT_TRUE(holds(0));
+  EXPECT_TRUE(holds(1));
+  EXPECT_FALSE(holds(2));
 }
 
 TEST(Placement, SaysWhatToDoWithoutHosts) {
-  const auto verdict = chooseHost(plain(), {});
-  EXPECT_FALSE(verdict.chosen);
-  EXPECT_NE(suggestFix(verdict.rejections).find("enroll"), std::string::npos);
+  EXPECT_FALSE(chooseHost(plain(), {}));
+  EXPECT_NE(suggestFix(explainRejections(plain(), {})).find("enroll"), std::string::npos);
 }
 
 }  // namespace

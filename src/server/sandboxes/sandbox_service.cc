@@ -4,7 +4,6 @@
 #include "server/core/fault.h"
 #include "server/core/names.h"
 #include "server/core/sandbox_view.h"
-#include "server/placement/placement.h"
 
 namespace gs {
 namespace {
@@ -34,7 +33,13 @@ Error noHostFits(const std::vector<Rejection>& rejections, std::size_t hosts) {
 }
 
 Assignment assignmentOf(const SandboxRecord& record) {
-  return {record.id, static_cast<std::uint64_t>(record.generation), record.desired, record.spec, record.stopGrace};
+  Assignment out;
+  out.sandboxId = record.id;
+  out.generation = static_cast<std::uint64_t>(record.generation);
+  out.desired = record.desired;
+  out.spec = record.spec;
+  out.stopGrace = record.stopGrace;
+  return out;
 }
 
 bool isEnd(SandboxState state) { return state == SandboxState::kFailed || state == SandboxState::kStopped; }
@@ -46,9 +51,8 @@ bool endsTheWait(const SandboxRecord& record, const std::vector<SandboxState>& s
 
 }  // namespace
 
-SandboxService::SandboxService(const Executor& executor, Store& store, LinkHub& hub, SandboxEvents& events,
-                               const Clock& clock)
-    : store_(store), hub_(hub), events_(events), clock_(clock), placing_(executor) {}
+SandboxService::SandboxService(Store& store, LinkHub& hub, SandboxEvents& events, const Clock& clock, PlacementRules rules)
+    : store_(store), hub_(hub), events_(events), clock_(clock), rules_(rules) {}
 
 Task<Result<ClusterId>> SandboxService::resolveCluster(Actor actor, const SandboxWish& wish) {
   std::optional<ClusterId> ofHost;
@@ -74,30 +78,40 @@ Task<Result<ClusterId>> SandboxService::resolveCluster(Actor actor, const Sandbo
   co_return cluster->id;
 }
 
-Task<Result<SandboxService::Placed>> SandboxService::place(Actor actor, const SandboxWish& wish) {
+Task<Result<SandboxService::Question>> SandboxService::ask(Actor actor, const SandboxWish& wish) {
+  if (wish.runtime == "sbx") {
+    co_return fail(makeError(ErrorCode::kFailedPrecondition, "the runtime sbx (Docker microVMs) is coming soon")
+                       .withReason("runtime_coming_soon")
+                       .withFix("use the runtime docker"));
+  }
   auto blueprint = co_await store_.findBlueprint(actor.tenantId, wish.blueprint);
   if (!blueprint) co_return fail(atMember(std::move(blueprint).error(), "blueprint"));
   GS_CO_TRY(const ClusterId cluster, co_await resolveCluster(actor, wish));
-  GS_CO_TRY(auto hosts, co_await store_.hostLoads(actor.tenantId, cluster, wish.host));
-  const PlacementRequest request{cluster,           wish.runtime,      blueprint->architecture, wish.requiredTraits,
-                                 wish.requiredTags, wish.resources};
-  const auto verdict = chooseHost(request, hosts);
-  if (!verdict.chosen) co_return fail(noHostFits(verdict.rejections, hosts.size()));
-  const auto chosen = std::find_if(hosts.begin(), hosts.end(),
-                                   [&](const HostLoad& load) { return load.host.id == *verdict.chosen; });
-  co_return Placed{std::move(*blueprint), std::move(chosen->host)};
+  Question question;
+  question.hosts = {cluster, wish.host, blueprint->manifestDigest};
+  question.request = {cluster,
+                      wish.runtime,
+                      blueprint->architecture,
+                      wish.requiredTraits,
+                      wish.requiredTags,
+                      wish.resources,
+                      static_cast<std::uint64_t>(blueprint->sizeBytes),
+                      wish.host ? HostChoice::kNamed : HostChoice::kAny,
+                      clock_.wallNow(),
+                      rules_};
+  question.blueprint = std::move(*blueprint);
+  co_return question;
 }
 
-Task<Result<SandboxRecord>> SandboxService::insert(Actor actor, SandboxWish wish, Placed placed) {
+Task<Result<SandboxRecord>> SandboxService::place(Actor actor, SandboxWish wish, Question question) {
+  const BlueprintRecord& blueprint = question.blueprint;
   SandboxRecord record;
   record.id = SandboxId::make();
   record.tenantId = actor.tenantId;
-  record.clusterId = placed.host.clusterId;
-  record.hostId = placed.host.id;
-  record.blueprintId = placed.blueprint.id;
+  record.blueprintId = blueprint.id;
   record.spec.runtime = std::move(wish.runtime);
-  record.spec.manifest = placed.blueprint.manifestDigest;
-  record.spec.blueprintName = placed.blueprint.name;
+  record.spec.manifest = blueprint.manifestDigest;
+  record.spec.blueprintName = blueprint.name;
   record.spec.command = std::move(wish.command);
   record.spec.env = std::move(wish.env);
   record.spec.workingDir = std::move(wish.workingDir);
@@ -108,28 +122,55 @@ Task<Result<SandboxRecord>> SandboxService::insert(Actor actor, SandboxWish wish
   record.createdBy = actor.userId;
   record.createdAt = clock_.wallNow();
   record.updatedAt = record.createdAt;
+  Store::Placing placing;
+  placing.hosts = question.hosts;
+  placing.choose = [request = std::move(question.request)](const std::vector<HostLoad>& hosts) -> Result<std::size_t> {
+    if (const auto chosen = chooseHost(request, hosts)) return *chosen;
+    return fail(noHostFits(explainRejections(request, hosts), hosts.size()));
+  };
   // A made-up name may meet one that is taken; a given one is the caller's to change.
   for (int attempt = 1;; ++attempt) {
-    record.name = wish.name.empty() ? withSuffix(placed.blueprint.name, "-" + randomIdChars(kNameRandom)) : wish.name;
+    record.name = wish.name.empty() ? withSuffix(blueprint.name, "-" + randomIdChars(kNameRandom)) : wish.name;
     record.spec.name = record.name;
-    auto status = co_await store_.insertSandbox(actor, record);
-    if (status) co_return record;
-    const bool retry = wish.name.empty() && status.error().code == ErrorCode::kAlreadyExists && attempt < kNameAttempts;
-    if (!retry) co_return fail(std::move(status).error());
+    auto placed = co_await store_.placeSandbox(actor, record, placing);
+    const bool retry = !placed && wish.name.empty() && placed.error().code == ErrorCode::kAlreadyExists && attempt < kNameAttempts;
+    if (!retry) co_return placed;
   }
 }
 
 Task<Result<SandboxRecord>> SandboxService::create(Actor actor, SandboxWish wish) {
-  if (wish.runtime == "sbx") {
-    co_return fail(makeError(ErrorCode::kFailedPrecondition, "the runtime sbx (Docker microVMs) is coming soon")
-                       .withReason("runtime_coming_soon")
-                       .withFix("use the runtime docker"));
-  }
-  const auto guard = co_await placing_.lock();
-  GS_CO_TRY(auto placed, co_await place(actor, wish));
-  GS_CO_TRY(auto record, co_await insert(actor, std::move(wish), std::move(placed)));
+  GS_CO_TRY(auto question, co_await ask(actor, wish));
+  GS_CO_TRY(auto record, co_await place(actor, std::move(wish), std::move(question)));
   tellHost(record);
   co_return record;
+}
+
+Task<Result<PlacementReport>> SandboxService::explain(Actor actor, SandboxWish wish) {
+  GS_CO_TRY(const auto question, co_await ask(actor, wish));
+  GS_CO_TRY(const auto hosts, co_await store_.hostLoads(actor.tenantId, question.hosts));
+  PlacementReport report;
+  std::vector<Rejection> rejections;
+  for (const auto& load : hosts) {
+    if (auto rejection = explainRejection(question.request, load)) {
+      rejections.push_back(std::move(*rejection));
+    } else {
+      report.hosts.push_back({load.host.id, load.host.name, std::nullopt});
+    }
+  }
+  for (const auto& rejection : rejections) report.hosts.push_back({rejection.host, rejection.hostName, rejection});
+  if (const auto chosen = chooseHost(question.request, hosts)) {
+    report.chosen = hosts[*chosen].host.id;
+  } else {
+    report.fix = suggestFix(rejections);
+  }
+  co_return report;
+}
+
+Task<Result<HostRecord>> SandboxService::drain(Actor actor, HostId host, Millis grace) {
+  GS_CO_TRY(const auto stopped, co_await store_.drainHost(actor, host, grace));
+  for (const auto& record : stopped) tellHost(record);
+  wakeWaiters();
+  co_return co_await store_.getHost(actor.tenantId, host);
 }
 
 Task<Result<SandboxRecord>> SandboxService::get(Actor actor, SandboxId id) {

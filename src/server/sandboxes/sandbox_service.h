@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "async/async_mutex.h"
 #include "async/task.h"
 #include "server/gateway/link_hub.h"
+#include "server/placement/placement.h"
 #include "server/sandboxes/sandbox_events.h"
 #include "server/store/store.h"
 
@@ -32,14 +32,31 @@ struct SandboxWish {
   Resources resources;
 };
 
+// Where a sandbox would go now, and why not elsewhere.
+struct PlacementReport {
+  std::optional<HostId> chosen;
+  struct Line {
+    HostId host;
+    std::string hostName;
+    std::optional<Rejection> rejection;  // none: it fits
+  };
+  std::vector<Line> hosts;  // all that were looked at, those that fit first
+  std::string fix;          // what to do when none fits
+};
+
 class SandboxService {
  public:
-  SandboxService(const Executor& executor, Store& store, LinkHub& hub, SandboxEvents& events, const Clock& clock);
+  SandboxService(Store& store, LinkHub& hub, SandboxEvents& events, const Clock& clock, PlacementRules rules = {});
 
   // Chooses a host, records the sandbox as placing and tells the host. kFailedPrecondition (reason no_host_fits, a line
   // for each host): no host fits, or (runtime_coming_soon) the runtime cannot be used yet. kNotFound: blueprint, host or
   // cluster, with the member's pointer. kAlreadyExists: the name. In every failure nothing is recorded.
   [[nodiscard]] Task<Result<SandboxRecord>> create(Actor actor, SandboxWish wish);
+  // What create() would decide for this wish now; nothing is recorded. That no host fits is an answer, not an error; for
+  // the rest the errors of create().
+  [[nodiscard]] Task<Result<PlacementReport>> explain(Actor actor, SandboxWish wish);
+  // Cordons the host and stops what runs there. Repeats as Store::drainHost. Returns the host as it is then.
+  [[nodiscard]] Task<Result<HostRecord>> drain(Actor actor, HostId host, Millis grace);
   [[nodiscard]] Task<Result<SandboxRecord>> get(Actor actor, SandboxId id);
   // Returns as soon as the observed state is one of `states`, or as it is at the deadline. An end (failed, stopped) of a
   // generation that is past does not count: it says nothing about the start that was asked for since. kNotFound as soon
@@ -58,13 +75,14 @@ class SandboxService {
   void beginStop();
 
  private:
-  struct Placed {
+  struct Question {
     BlueprintRecord blueprint;
-    HostRecord host;
+    Store::HostQuery hosts;
+    PlacementRequest request;
   };
   [[nodiscard]] Task<Result<ClusterId>> resolveCluster(Actor actor, const SandboxWish& wish);
-  [[nodiscard]] Task<Result<Placed>> place(Actor actor, const SandboxWish& wish);
-  [[nodiscard]] Task<Result<SandboxRecord>> insert(Actor actor, SandboxWish wish, Placed placed);
+  [[nodiscard]] Task<Result<Question>> ask(Actor actor, const SandboxWish& wish);
+  [[nodiscard]] Task<Result<SandboxRecord>> place(Actor actor, SandboxWish wish, Question question);
   [[nodiscard]] Task<Result<SandboxRecord>> setDesired(Actor actor, SandboxId id, DesiredState desired, Millis grace);
   void tellHost(const SandboxRecord& record);
 
@@ -72,7 +90,7 @@ class SandboxService {
   LinkHub& hub_;
   SandboxEvents& events_;
   const Clock& clock_;
-  AsyncMutex placing_;  // so that two creations do not both take a host's last memory
+  PlacementRules rules_;
   bool stopping_ = false;
 };
 

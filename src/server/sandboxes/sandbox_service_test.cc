@@ -20,7 +20,7 @@ class SandboxServiceTest : public StoreTest {
   void SetUp() override {
     StoreTest::SetUp();
     events_ = std::make_unique<SandboxEvents>(loop_.get_executor());
-    service_ = std::make_unique<SandboxService>(loop_.get_executor(), *store_, hub_, *events_, clock_);
+    service_ = std::make_unique<SandboxService>(*store_, hub_, *events_, clock_);
     addBlueprint(acme_);
   }
   HostRecord addUsableHost(std::string name = "rack", RuntimeHealth docker = {"docker", RuntimeState::kHealthy, "", ""}) {
@@ -104,17 +104,81 @@ TEST_F(SandboxServiceTest, RefusesAHostOfAnotherClusterAndTheRuntimeThatIsComing
 TEST_F(SandboxServiceTest, DoesNotPromiseAHostsMemoryTwiceToConcurrentCreations) {
   addUsableHost();
   int made = 0;
+  int ended = 0;
+  const auto work = asio::make_work_guard(loop_);
   for (int i = 0; i < 3; ++i) {
     SandboxWish wish;
     wish.blueprint = "debian";
     wish.resources.memoryBytes = 1ULL << 30;
     asio::co_spawn(loop_, service_->create(acme_, wish), [&](std::exception_ptr, Result<SandboxRecord> result) {
       if (result) ++made;
+      if (++ended == 3) loop_.stop();
     });
   }
   loop_.run();
   loop_.restart();
   EXPECT_EQ(made, 2) << "2 GiB hold two of 1 GiB";
+}
+
+TEST_F(SandboxServiceTest, ExplainsBeforehandWithoutRecordingAnything) {
+  const auto host = addUsableHost();
+  const auto other = addUsableHost("other");
+  ASSERT_TRUE(run(store_->updateHost(acme_, other.id, {{}, {}, true}, other.version)));
+  SandboxWish wish;
+  wish.blueprint = "debian";
+  auto report = run(service_->explain(acme_, wish)).value();
+  EXPECT_EQ(report.chosen, host.id);
+  ASSERT_EQ(report.hosts.size(), 2U);
+  EXPECT_FALSE(report.hosts[0].rejection);
+  EXPECT_EQ(report.hosts[1].rejection->reason, RejectionReason::kCordoned);
+  wish.resources.memoryBytes = 1ULL << 40;
+  report = run(service_->explain(acme_, wish)).value();
+  EXPECT_FALSE(report.chosen);
+  EXPECT_FALSE(report.fix.empty());
+  EXPECT_TRUE(run(store_->listSandboxes(acme_.tenantId, {}, {})).value().items.empty());
+}
+
+TEST_F(SandboxServiceTest, DrainsAHostAndTellsIt) {
+  const auto host = addUsableHost();
+  const auto first = create().value();
+  const auto second = create().value();
+  ASSERT_TRUE(run(service_->stop(acme_, second.id, Millis(1))));
+  hub_.sent.clear();
+  EXPECT_TRUE(run(service_->drain(acme_, host.id, Millis(7))).value().cordoned);
+  ASSERT_EQ(hub_.sent.size(), 1U) << "the one that was to run";
+  EXPECT_EQ(hub_.sent[0].second.sandboxId, first.id);
+  EXPECT_EQ(hub_.sent[0].second.desired, DesiredState::kStopped);
+  EXPECT_EQ(hub_.sent[0].second.stopGrace, Millis(7));
+  EXPECT_EQ(create().error().reason, "no_host_fits");
+  ASSERT_TRUE(run(service_->start(acme_, first.id))) << "what is there may be started";
+  EXPECT_EQ(run(service_->drain(acme_, host.id, Millis(7))).value().version, 2) << "cordoned once";
+  EXPECT_EQ(hub_.sent.size(), 3U);
+  EXPECT_EQ(codeOf(run(service_->drain(acme_, HostId::make(), Millis(7)))), ErrorCode::kNotFound);
+}
+
+TEST_F(SandboxServiceTest, LeavesAHostAloneThatKeepsFailingUntilAProbeSucceeds) {
+  const auto host = addUsableHost();
+  SandboxWish small;
+  small.resources.memoryBytes = 16 << 20;
+  small.blueprint = "debian";
+  for (int n = 0; n < 3; ++n) {
+    const auto made = create(small).value();
+    observe(made, 1, 1, SandboxState::kFailed, "runtime_error");
+    clock_.advance(Millis(1));
+  }
+  EXPECT_NE(create(small).error().details.at(0).find("creations failed"), std::string::npos);
+  clock_.advance(kFirstRest);
+  const auto probe = create(small).value();
+  EXPECT_NE(create(small).error().details.at(0).find("being tried"), std::string::npos);
+  observe(probe, 1, 1, SandboxState::kFailed, "guest_lost");
+  clock_.advance(kFirstRest);
+  EXPECT_FALSE(create(small)) << "the second rest is longer";
+  SandboxWish named = small;
+  named.host = host.id;
+  const auto asked = create(named).value();
+  observe(asked, 1, 1, SandboxState::kRunning);
+  EXPECT_TRUE(create(small)) << "a success ends it, whoever asked";
+  EXPECT_EQ(run(store_->getHost(acme_.tenantId, host.id)).value().trial, HostTrial{});
 }
 
 TEST_F(SandboxServiceTest, WaitsUntilTheStateComesAndNotForAnEndThatIsPast) {

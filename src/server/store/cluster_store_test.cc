@@ -113,7 +113,7 @@ TEST_F(ClusterStore, AnswersAnotherTenantsIdsAsIfTheyDidNotExist) {
   };
   for (const auto& row : rows) EXPECT_EQ(row.got, ErrorCode::kNotFound) << row.what;
   EXPECT_TRUE(run(store_->listHosts(t, host.clusterId, {})).value().items.empty());
-  EXPECT_TRUE(run(store_->hostLoads(t, host.clusterId, host.id)).value().empty());
+  EXPECT_TRUE(run(store_->hostLoads(t, {host.clusterId, host.id})).value().empty());
   EXPECT_TRUE(run(store_->listSandboxes(t, {host.id, {}}, {})).value().items.empty());
   EXPECT_TRUE(run(store_->listBlueprints(t, {})).value().items.empty());
   EXPECT_TRUE(run(store_->listTokens(t, {})).value().items.empty());

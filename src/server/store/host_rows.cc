@@ -46,18 +46,50 @@ HostRecord hostFrom(const Row& row) {
   out.createdAt = timeAt(row, 21);
   out.version = row.integer(22);
   out.sandboxCount = row.integer(23);
+  out.cordoned = row.integer(24) != 0;
+  out.trial = {row.integer(25), findTimeAt(row, 26), findTimeAt(row, 27)};
   return out;
 }
 
 Result<HostRecord> readHost(Database& db, const TenantId& tenant, const HostId& id) {
-  GS_TRY(auto found, db.queryOne(std::string(kHostSelect) + "h.tenant_id = $1 AND h.id = $2 AND h.removed_at IS NULL",
+  GS_TRY(auto found, db.queryOne(kHostSelect + "h.tenant_id = $1 AND h.id = $2 AND h.removed_at IS NULL",
                                  {bind(tenant), bind(id)}, hostFrom));
   if (!found) return fail(noSuch("host", id.text()));
   return std::move(*found);
 }
 
 Result<std::optional<HostRecord>> findHost(Database& db, const HostId& id) {
-  return db.queryOne(std::string(kHostSelect) + "h.id = $1", {bind(id)}, hostFrom);
+  return db.queryOne(kHostSelect + "h.id = $1", {bind(id)}, hostFrom);
+}
+
+Result<std::vector<HostLoad>> readHostLoads(Database& db, const TenantId& tenant, const Store::HostQuery& query) {
+  // One pass over the sandboxes of the tenant instead of several lookups a host: pools are large, sandboxes are few.
+  std::string text = std::string(kHostColumns) +
+                     ", COALESCE(l.memory, 0), COALESCE(l.cpu, 0), COALESCE(l.cached, 0), COALESCE(l.tried, 0) FROM host h "
+                     "LEFT JOIN (SELECT s.host_id, SUM(s.memory_bytes) AS memory, SUM(s.cpu_millis) AS cpu, "
+                     "MAX(CASE WHEN s.manifest_digest = $3 AND s.started_at IS NOT NULL THEN 1 ELSE 0 END) AS cached, "
+                     "MAX(CASE WHEN s.judged = 0 AND s.created_at > COALESCE(o.resting_since, s.created_at) THEN 1 ELSE 0 "
+                     "END) AS tried FROM sandbox s JOIN host o ON o.id = s.host_id WHERE s.tenant_id = $1 "
+                     "GROUP BY s.host_id) l ON l.host_id = h.id "
+                     "WHERE h.tenant_id = $1 AND h.cluster_id = $2 AND h.removed_at IS NULL";
+  std::vector<SqlValue> values{bind(tenant), bind(query.cluster), query.manifest.text()};
+  if (query.host) {
+    text += " AND h.id = $4";
+    values.push_back(bind(*query.host));
+  }
+  std::vector<HostLoad> out;
+  GS_CHECK(db.query(text + " ORDER BY h.id", values, [&](const Row& row) {
+    constexpr int kFirst = kHostColumnCount;
+    out.push_back({hostFrom(row), unsignedAt(row, kFirst), unsignedAt(row, kFirst + 1), row.integer(kFirst + 2) != 0,
+                   row.integer(kFirst + 3) != 0});
+  }));
+  return out;
+}
+
+Status writeTrial(Database& db, const HostId& id, const HostTrial& trial) {
+  GS_CHECK(db.execute("UPDATE host SET failed_creations = $1, resting_since = $2, rests_until = $3 WHERE id = $4",
+                      {trial.failures, bind(trial.restingSince), bind(trial.restsUntil), bind(id)}));
+  return {};
 }
 
 std::string packTags(const std::map<std::string, std::string>& tags) { return packPairs({tags.begin(), tags.end()}); }

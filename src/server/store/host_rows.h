@@ -2,17 +2,19 @@
 #pragma once
 
 #include "server/store/sql_rows.h"
+#include "server/store/store.h"
 
 namespace gs::sql {
 
-// Starts a query for removed hosts as well; ends inside the WHERE clause's beginning.
-inline constexpr std::string_view kHostSelect =
+inline constexpr std::string_view kHostColumns =
     "SELECT h.id, h.tenant_id, h.cluster_id, h.name, h.state, h.disconnect_reason, h.connected_at, h.last_seen_at, "
     "h.epoch, h.protocol, h.features, h.facts, h.memory_available_bytes, h.disk_free_bytes, h.uptime_seconds, "
     "h.load1_milli, h.load5_milli, h.load15_milli, h.agent_rss_bytes, h.sandboxes_running, h.tags, h.created_at, "
-    "h.version, (SELECT COUNT(*) FROM sandbox s WHERE s.host_id = h.id), "
-    "(SELECT COALESCE(SUM(s.memory_bytes), 0) FROM sandbox s WHERE s.host_id = h.id) FROM host h WHERE ";
-inline constexpr int kHostMemoryColumn = 24;
+    "h.version, (SELECT COUNT(*) FROM sandbox s WHERE s.host_id = h.id), h.cordoned, h.failed_creations, "
+    "h.resting_since, h.rests_until";
+inline constexpr int kHostColumnCount = 28;
+// Starts a query for removed hosts as well; ends at the beginning of the WHERE clause.
+inline const std::string kHostSelect = std::string(kHostColumns) + " FROM host h WHERE ";
 
 [[nodiscard]] HostRecord hostFrom(const Row& row);
 // Of the tenant and not removed; kNotFound.
@@ -20,6 +22,11 @@ inline constexpr int kHostMemoryColumn = 24;
 // Of any tenant, removed ones too; nothing when unknown.
 [[nodiscard]] Result<std::optional<HostRecord>> findHost(Database& db, const HostId& id);
 
+// The hosts of a placement, by id, each with what is promised on it.
+[[nodiscard]] Result<std::vector<HostLoad>> readHostLoads(Database& db, const TenantId& tenant,
+                                                          const Store::HostQuery& query);
+
+[[nodiscard]] Status writeTrial(Database& db, const HostId& id, const HostTrial& trial);
 [[nodiscard]] HostState parseHostState(std::string_view name);
 [[nodiscard]] std::string packTags(const std::map<std::string, std::string>& tags);
 // The assignments "column = $n, …" of telemetry, from parameter `first` on, and their values.

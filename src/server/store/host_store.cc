@@ -1,5 +1,6 @@
 #include "server/core/fault.h"
 #include "server/store/host_rows.h"
+#include "server/store/sandbox_rows.h"
 #include "server/store/sql_store.h"
 
 namespace gs {
@@ -34,7 +35,7 @@ Task<Result<HostRecord>> SqlStore::getHost(TenantId tenant, HostId id) {
 Task<Result<Page<HostRecord>>> SqlStore::listHosts(TenantId tenant, std::optional<ClusterId> cluster,
                                                    PageRequest page) {
   return thread_.run([tenant = std::move(tenant), cluster = std::move(cluster), page = std::move(page)](Database& db) {
-    PageQuery query{"host/" + tenant.text(), std::string(kHostSelect) + "h.tenant_id = $1 AND h.removed_at IS NULL",
+    PageQuery query{"host/" + tenant.text(), kHostSelect + "h.tenant_id = $1 AND h.removed_at IS NULL",
                     {bind(tenant)}, "h.created_at", "h.id"};
     if (cluster) {
       query.scope += "/" + cluster->text();
@@ -45,21 +46,9 @@ Task<Result<Page<HostRecord>>> SqlStore::listHosts(TenantId tenant, std::optiona
   });
 }
 
-Task<Result<std::vector<HostLoad>>> SqlStore::hostLoads(TenantId tenant, ClusterId cluster,
-                                                        std::optional<HostId> host) {
-  return thread_.run([tenant = std::move(tenant), cluster = std::move(cluster),
-                      host = std::move(host)](Database& db) -> Result<std::vector<HostLoad>> {
-    std::string text = std::string(kHostSelect) + "h.tenant_id = $1 AND h.cluster_id = $2 AND h.removed_at IS NULL";
-    std::vector<SqlValue> values{bind(tenant), bind(cluster)};
-    if (host) {
-      text += " AND h.id = $3";
-      values.push_back(bind(*host));
-    }
-    std::vector<HostLoad> out;
-    GS_CHECK(db.query(text + " ORDER BY h.id", values, [&](const Row& row) {
-      out.push_back({hostFrom(row), static_cast<std::uint64_t>(row.integer(kHostMemoryColumn))});
-    }));
-    return out;
+Task<Result<std::vector<HostLoad>>> SqlStore::hostLoads(TenantId tenant, HostQuery query) {
+  return thread_.run([tenant = std::move(tenant), query = std::move(query)](Database& db) {
+    return readHostLoads(db, tenant, query);
   });
 }
 
@@ -70,14 +59,41 @@ Task<Result<HostRecord>> SqlStore::updateHost(Actor actor, HostId id, HostUpdate
     if (before.version != expectedVersion) return fail(staleVersion("host", before.version));
     const std::string name = update.name.value_or(before.name);
     const auto& tags = update.tags ? *update.tags : before.tags;
-    if (name == before.name && tags == before.tags) return before;
-    GS_CHECK(orNameTaken(db.execute("UPDATE host SET name = $1, tags = $2, version = version + 1 WHERE id = $3",
-                                    {name, packTags(tags), bind(id)}),
+    const bool cordoned = update.cordoned.value_or(before.cordoned);
+    const HostTrial trial = update.cordoned && !*update.cordoned ? HostTrial{} : before.trial;
+    if (name == before.name && tags == before.tags && cordoned == before.cordoned && trial == before.trial) return before;
+    GS_CHECK(orNameTaken(db.execute("UPDATE host SET name = $1, tags = $2, cordoned = $3, version = version + 1 "
+                                    "WHERE id = $4",
+                                    {name, packTags(tags), std::int64_t{cordoned ? 1 : 0}, bind(id)}),
                          "host", name));
-    std::string detail = name == before.name ? "" : fmt::format("{} to {}", before.name, name);
-    if (tags != before.tags) detail += detail.empty() ? "tags" : ", tags";
-    GS_CHECK(audit(db, actor, {"host.update", id.text(), std::move(detail)}, now));
+    GS_CHECK(writeTrial(db, id, trial));
+    std::vector<std::string> changes;
+    if (name != before.name) changes.push_back(fmt::format("{} to {}", before.name, name));
+    if (tags != before.tags) changes.emplace_back("tags");
+    if (cordoned != before.cordoned) changes.emplace_back(cordoned ? "cordoned" : "uncordoned");
+    if (trial != before.trial) changes.emplace_back("failures forgiven");
+    GS_CHECK(audit(db, actor, {"host.update", id.text(), fmt::format("{}", fmt::join(changes, ", "))}, now));
     return readHost(db, actor.tenantId, id);
+  });
+}
+
+Task<Result<std::vector<SandboxRecord>>> SqlStore::drainHost(Actor actor, HostId id, Millis stopGrace) {
+  return thread_.transact([actor = std::move(actor), id = std::move(id), stopGrace,
+                           now = clock_.wallNow()](Database& db) -> Result<std::vector<SandboxRecord>> {
+    GS_TRY(const HostRecord host, readHost(db, actor.tenantId, id));
+    if (!host.cordoned) {
+      GS_CHECK(db.execute("UPDATE host SET cordoned = 1, version = version + 1 WHERE id = $1", {bind(id)}));
+    }
+    std::vector<SandboxRow> rows;
+    GS_CHECK(db.query(std::string(kSandboxSelect) + "s.host_id = $1 AND s.desired = 'running' ORDER BY s.id", {bind(id)},
+                      [&](const Row& row) { rows.push_back(sandboxRowFrom(row)); }));
+    std::vector<SandboxRecord> out;
+    for (auto& row : rows) {
+      GS_CHECK(wish(db, actor, row.observed, DesiredState::kStopped, stopGrace, now));
+      out.push_back(row.shown());
+    }
+    GS_CHECK(audit(db, actor, {"host.drain", id.text(), fmt::format("{}, {} sandboxes stop", host.name, out.size())}, now));
+    return out;
   });
 }
 

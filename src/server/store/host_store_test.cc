@@ -183,16 +183,48 @@ TEST_F(HostStore, RemovesAHostWithSandboxesOnlyByForceAndSaysWhatIsLost) {
   EXPECT_EQ(codeOf(run(store_->getSandbox(acme_.tenantId, sandbox.id))), ErrorCode::kNotFound);
 }
 
+TEST_F(HostStore, CordonsAndForgivesFailuresWithTheCordonsEnd) {
+  const auto host = addHost(acme_);
+  connect(host);
+  const auto blueprint = addBlueprint(acme_);
+  for (const char* name : {"a", "b", "c"}) {
+    clock_.advance(Millis(1));
+    const auto s = sandboxOn(acme_, host, blueprint, name);
+    ASSERT_TRUE(run(store_->insertSandbox(acme_, s)));
+    observe(s, 1, 1, SandboxState::kFailed, "runtime_error");
+    observe(s, 1, 2, SandboxState::kFailed, "runtime_error");  // said again: counts once
+  }
+  auto read = run(store_->getHost(acme_.tenantId, host.id)).value();
+  EXPECT_EQ(read.trial.failures, 3);
+  EXPECT_EQ(read.trial.restsUntil, now() + kFirstRest);
+  EXPECT_EQ(read.version, 1) << "what creations say does not touch the version";
+  read = run(store_->updateHost(acme_, host.id, {{}, {}, true}, 1)).value();
+  EXPECT_TRUE(read.cordoned);
+  EXPECT_EQ(read.trial.failures, 3);
+  read = run(store_->updateHost(acme_, host.id, {{}, {}, false}, 2)).value();
+  EXPECT_FALSE(read.cordoned);
+  EXPECT_EQ(read.trial, HostTrial{});
+  EXPECT_EQ(run(store_->updateHost(acme_, host.id, {{}, {}, false}, 3)).value().version, 3) << "no change";
+}
+
 TEST_F(HostStore, TellsWhatIsPromisedOnEachHost) {
   const auto sandbox = addSandbox(acme_);
   const auto idle = addHost(acme_, "idle");
-  const auto loads = run(store_->hostLoads(acme_.tenantId, idle.clusterId, {})).value();
+  const auto loads = run(store_->hostLoads(acme_.tenantId, {idle.clusterId, {}, sandbox.spec.manifest})).value();
   ASSERT_EQ(loads.size(), 2U);
   for (const auto& load : loads) {
     EXPECT_EQ(load.memoryBytes, load.host.id == idle.id ? 0U : sandbox.spec.resources.memoryBytes);
+    EXPECT_EQ(load.cpuMillis, load.host.id == idle.id ? 0U : sandbox.spec.resources.cpuMillis);
     EXPECT_EQ(load.host.sandboxCount, load.host.id == idle.id ? 0 : 1);
+    EXPECT_FALSE(load.holdsBlueprint) << "it has not run yet";
+    EXPECT_FALSE(load.beingTried) << "no host is on trial";
   }
-  EXPECT_EQ(run(store_->hostLoads(acme_.tenantId, idle.clusterId, idle.id)).value().size(), 1U);
+  observe(sandbox, 1, 1, SandboxState::kRunning);
+  const Store::HostQuery same{idle.clusterId, sandbox.hostId, sandbox.spec.manifest};
+  EXPECT_TRUE(run(store_->hostLoads(acme_.tenantId, same)).value().at(0).holdsBlueprint);
+  const Store::HostQuery other{idle.clusterId, sandbox.hostId, Digest::of("other")};
+  EXPECT_FALSE(run(store_->hostLoads(acme_.tenantId, other)).value().at(0).holdsBlueprint);
+  EXPECT_EQ(run(store_->hostLoads(acme_.tenantId, {idle.clusterId, idle.id})).value().size(), 1U);
 }
 
 }  // namespace

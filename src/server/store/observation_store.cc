@@ -1,3 +1,4 @@
+#include "server/store/host_rows.h"
 #include "server/store/sandbox_rows.h"
 #include "server/store/sql_store.h"
 
@@ -43,6 +44,18 @@ Result<SandboxRecord> finishDeletion(Database& db, SandboxRecord s, const HostId
   return s;
 }
 
+// The first outcome of a sandbox says something about its host.
+Status judgeHost(Database& db, const SandboxRecord& s, WallTime now) {
+  const auto outcome = creationOutcome(s.state, s.reason);
+  if (outcome == CreationOutcome::kPending) return {};
+  GS_TRY(const auto first, db.execute("UPDATE sandbox SET judged = 1 WHERE id = $1 AND judged = 0", {bind(s.id)}));
+  if (first == 0) return {};
+  GS_TRY(const auto host, findHost(db, s.hostId));
+  if (!host) return {};
+  const HostTrial after = judgeCreation(host->trial, outcome, s.createdAt, now);
+  return after == host->trial ? Status{} : writeTrial(db, s.hostId, after);
+}
+
 }  // namespace
 
 Task<Result<SandboxRecord>> SqlStore::applyObservation(HostId host, Observation observation) {
@@ -55,6 +68,7 @@ Task<Result<SandboxRecord>> SqlStore::applyObservation(HostId host, Observation 
     }
     take(row.observed, o, now);
     GS_CHECK(updateSandbox(db, row.observed));
+    GS_CHECK(judgeHost(db, row.observed, now));
     return row.shown();
   });
 }
@@ -75,6 +89,7 @@ Task<Result<SandboxRecord>> SqlStore::refuseAssignment(HostId host, SandboxId id
     s.updatedAt = now;
     s.version += 1;
     GS_CHECK(updateSandbox(db, s));
+    GS_CHECK(judgeHost(db, s, now));
     return row.shown();
   });
 }

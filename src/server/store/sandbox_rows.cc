@@ -21,6 +21,15 @@ SandboxSpec specFrom(const Row& row) {
   return out;
 }
 
+std::string_view verbFor(DesiredState desired) {
+  switch (desired) {
+    case DesiredState::kRunning: return "sandbox.start";
+    case DesiredState::kStopped: return "sandbox.stop";
+    case DesiredState::kDeleted: return "sandbox.delete";
+  }
+  return "sandbox.update";
+}
+
 std::optional<ExitInfo> exitFrom(const Row& row) {
   if (row.isNull(23)) return std::nullopt;
   return ExitInfo{static_cast<int>(row.integer(20)), static_cast<int>(row.integer(21)), row.integer(22) != 0,
@@ -102,6 +111,17 @@ Status updateSandbox(Database& db, const SandboxRecord& s) {
       "exit_code = $13, exit_signal = $14, exit_oom_killed = $15, exit_at = $16 WHERE id = $1",
       values));
   return {};
+}
+
+Status wish(Database& db, const Actor& actor, SandboxRecord& s, DesiredState desired, Millis stopGrace, WallTime now) {
+  s.desired = desired;
+  // The host may have seen a later generation than a database that came from a backup.
+  s.generation = std::max(s.generation, s.observedGeneration) + 1;
+  if (desired == DesiredState::kStopped) s.stopGrace = stopGrace;
+  s.updatedAt = now;
+  s.version += 1;
+  GS_CHECK(updateSandbox(db, s));
+  return audit(db, actor, {verbFor(desired), s.id.text(), s.name}, now);
 }
 
 Status eraseSandbox(Database& db, const SandboxId& id) {

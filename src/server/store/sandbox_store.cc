@@ -1,3 +1,4 @@
+#include "server/store/host_rows.h"
 #include "server/store/sandbox_rows.h"
 #include "server/store/sql_store.h"
 
@@ -28,8 +29,8 @@ Status insertRow(Database& db, const SandboxRecord& s) {
           "INSERT INTO sandbox (id, tenant_id, cluster_id, host_id, name, blueprint_id, blueprint_name, "
           "manifest_digest, runtime, command, env, working_dir, run_as, cpu_millis, memory_bytes, pids, desired, state, "
           "reason, message, generation, observed_generation, sequence, stop_grace_ms, created_by, created_at, "
-          "updated_at, version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, "
-          "$18, $19, $20, $21, 0, 0, $22, $23, $24, $25, 1)",
+          "updated_at, version, judged) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, "
+          "$18, $19, $20, $21, 0, 0, $22, $23, $24, $25, 1, 0)",
           {bind(s.id), bind(s.tenantId), bind(s.clusterId), bind(s.hostId), s.name, bind(s.blueprintId),
            s.spec.blueprintName, s.spec.manifest.text(), s.spec.runtime, packStrings(s.spec.command),
            packPairs(s.spec.env), s.spec.workingDir, s.spec.user, std::int64_t{s.spec.resources.cpuMillis},
@@ -40,31 +41,14 @@ Status insertRow(Database& db, const SandboxRecord& s) {
       "sandbox", s.name);
 }
 
-std::string_view verbFor(DesiredState desired) {
-  switch (desired) {
-    case DesiredState::kRunning: return "sandbox.start";
-    case DesiredState::kStopped: return "sandbox.stop";
-    case DesiredState::kDeleted: return "sandbox.delete";
-  }
-  return "sandbox.update";
-}
-
 Error refused(std::string_view reason, std::string message) {
   return makeError(ErrorCode::kFailedPrecondition, std::move(message)).withReason(std::string(reason));
 }
 
-// What a wish changes in `s`. False: nothing.
-Result<bool> applyWish(SandboxRecord& s, DesiredState desired, Millis stopGrace) {
-  if (s.desired == DesiredState::kDeleted && desired != DesiredState::kDeleted) {
-    return fail(refused("sandbox_deleting", fmt::format("sandbox {} is being deleted", s.name)));
-  }
-  const bool again = desired == DesiredState::kRunning && endedByItself(s);
-  if (s.desired == desired && !again) return false;
-  s.desired = desired;
-  // The host may have seen a later generation than a database that came from a backup.
-  s.generation = std::max(s.generation, s.observedGeneration) + 1;
-  if (desired == DesiredState::kStopped) s.stopGrace = stopGrace;
-  return true;
+Status recordSandbox(Database& db, const Actor& actor, const SandboxRecord& s) {
+  GS_CHECK(checkStillThere(db, s));
+  GS_CHECK(insertRow(db, s));
+  return audit(db, actor, {"sandbox.create", s.id.text(), fmt::format("{} on {}", s.name, s.hostId)}, s.createdAt);
 }
 
 // The host that it lived on was removed: nobody will ever report on it again.
@@ -83,11 +67,22 @@ Result<SandboxRecord> wishWithoutHost(Database& db, const Actor& actor, SandboxR
 
 }  // namespace
 
+Task<Result<SandboxRecord>> SqlStore::placeSandbox(Actor actor, SandboxRecord draft, Placing placing) {
+  return thread_.transact([actor = std::move(actor), s = std::move(draft),
+                           placing = std::move(placing)](Database& db) -> Result<SandboxRecord> {
+    GS_TRY(const auto hosts, readHostLoads(db, actor.tenantId, placing.hosts));
+    GS_TRY(const std::size_t chosen, placing.choose(hosts));
+    SandboxRecord placed = s;
+    placed.hostId = hosts.at(chosen).host.id;
+    placed.clusterId = hosts.at(chosen).host.clusterId;
+    GS_CHECK(recordSandbox(db, actor, placed));
+    return placed;
+  });
+}
+
 Task<Status> SqlStore::insertSandbox(Actor actor, SandboxRecord sandbox) {
-  return thread_.transact([actor = std::move(actor), s = std::move(sandbox)](Database& db) -> Status {
-    GS_CHECK(checkStillThere(db, s));
-    GS_CHECK(insertRow(db, s));
-    return audit(db, actor, {"sandbox.create", s.id.text(), fmt::format("{} on {}", s.name, s.hostId)}, s.createdAt);
+  return thread_.transact([actor = std::move(actor), s = std::move(sandbox)](Database& db) {
+    return recordSandbox(db, actor, s);
   });
 }
 
@@ -128,12 +123,12 @@ Task<Result<SandboxRecord>> SqlStore::setDesired(Actor actor, SandboxId id, Desi
                            now = clock_.wallNow()](Database& db) -> Result<SandboxRecord> {
     GS_TRY(SandboxRow row, readSandbox(db, actor.tenantId, id));
     if (row.host.state == HostState::kRevoked) return wishWithoutHost(db, actor, std::move(row.observed), desired, now);
-    GS_TRY(const bool changed, applyWish(row.observed, desired, stopGrace));
-    if (!changed) return row.shown();
-    row.observed.updatedAt = now;
-    row.observed.version += 1;
-    GS_CHECK(updateSandbox(db, row.observed));
-    GS_CHECK(audit(db, actor, {verbFor(desired), id.text(), row.observed.name}, now));
+    if (row.observed.desired == DesiredState::kDeleted && desired != DesiredState::kDeleted) {
+      return fail(refused("sandbox_deleting", fmt::format("sandbox {} is being deleted", row.observed.name)));
+    }
+    const bool again = desired == DesiredState::kRunning && endedByItself(row.observed);
+    if (row.observed.desired == desired && !again) return row.shown();
+    GS_CHECK(wish(db, actor, row.observed, desired, stopGrace, now));
     return row.shown();
   });
 }
@@ -142,7 +137,7 @@ Task<Result<std::vector<SandboxRecord>>> SqlStore::sandboxesOnHost(HostId id) {
   return thread_.run([id = std::move(id)](Database& db) -> Result<std::vector<SandboxRecord>> {
     std::vector<SandboxRecord> out;
     GS_CHECK(db.query(std::string(kSandboxSelect) + "s.host_id = $1 ORDER BY s.id", {bind(id)},
-                      [&](const Row& row) { out.push_back(shownSandboxFrom(row)); }));
+                      [&](const Row& row) { out.push_back(sandboxRowFrom(row).observed); }));
     return out;
   });
 }

@@ -83,10 +83,20 @@ CREATE INDEX audit_list ON audit (tenant_id, at, id);
 CREATE TABLE health (id SMALLINT PRIMARY KEY, checked_at BIGINT NOT NULL);
 )sql";
 
+// Cordon, and what creations say of a host. `judged`: whether the first outcome of a sandbox was counted; what was there
+// before this step counts for nothing.
+constexpr std::string_view kPlacement = R"sql(
+ALTER TABLE host ADD COLUMN cordoned SMALLINT NOT NULL DEFAULT 0;
+ALTER TABLE host ADD COLUMN failed_creations BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE host ADD COLUMN resting_since BIGINT;
+ALTER TABLE host ADD COLUMN rests_until BIGINT;
+ALTER TABLE sandbox ADD COLUMN judged SMALLINT NOT NULL DEFAULT 1;
+)sql";
+
 }  // namespace
 
 const std::vector<Migration>& serverMigrations() {
-  static const std::vector<Migration> kSteps{{"0001_first", kFirst}};
+  static const std::vector<Migration> kSteps{{"0001_first", kFirst}, {"0002_placement", kPlacement}};
   return kSteps;
 }
 

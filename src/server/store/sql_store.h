@@ -47,8 +47,9 @@ class SqlStore final : public Store {
   Task<Result<HostRecord>> authenticateHost(HostId id, std::string serialHex) override;
   Task<Result<HostRecord>> getHost(TenantId tenant, HostId id) override;
   Task<Result<Page<HostRecord>>> listHosts(TenantId tenant, std::optional<ClusterId> cluster, PageRequest page) override;
-  Task<Result<std::vector<HostLoad>>> hostLoads(TenantId tenant, ClusterId cluster, std::optional<HostId> host) override;
+  Task<Result<std::vector<HostLoad>>> hostLoads(TenantId tenant, HostQuery query) override;
   Task<Result<HostRecord>> updateHost(Actor actor, HostId id, HostUpdate update, std::int64_t expectedVersion) override;
+  Task<Result<std::vector<SandboxRecord>>> drainHost(Actor actor, HostId id, Millis stopGrace) override;
   Task<Status> removeHost(Actor actor, HostId id, RemoveHost mode) override;
   Task<Result<std::int64_t>> linkUp(LinkUp up) override;
   Task<Status> linkDown(HostId id, std::int64_t epoch, std::string reason, WallTime now) override;
@@ -63,6 +64,7 @@ class SqlStore final : public Store {
   Task<Status> deleteBlueprint(Actor actor, BlueprintId id) override;
   Task<Result<std::vector<std::string>>> allManifests() override;
 
+  Task<Result<SandboxRecord>> placeSandbox(Actor actor, SandboxRecord draft, Placing placing) override;
   Task<Status> insertSandbox(Actor actor, SandboxRecord sandbox) override;
   Task<Result<SandboxRecord>> getSandbox(TenantId tenant, SandboxId id) override;
   Task<Result<SandboxRecord>> findSandbox(TenantId tenant, std::string idOrName) override;

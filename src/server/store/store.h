@@ -8,6 +8,7 @@
 // Changes that people make take an Actor; its line goes to the audit log in the same transaction.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -83,16 +84,24 @@ class Store {
   [[nodiscard]] virtual Task<Result<HostRecord>> getHost(TenantId tenant, HostId id) = 0;
   [[nodiscard]] virtual Task<Result<Page<HostRecord>>> listHosts(TenantId tenant, std::optional<ClusterId> cluster,
                                                                  PageRequest page) = 0;
-  // The cluster's hosts, or the one host of it, each with what its sandboxes may use. Empty when there are none.
-  [[nodiscard]] virtual Task<Result<std::vector<HostLoad>>> hostLoads(TenantId tenant, ClusterId cluster,
-                                                                      std::optional<HostId> host) = 0;
-  // The present name and tags change nothing and keep the version.
+  // The cluster's hosts by id, or the one host of it, each with what is promised on it. Empty when there are none.
+  struct HostQuery {
+    ClusterId cluster;
+    std::optional<HostId> host{};
+    Digest manifest{};  // of the blueprint that HostLoad::holdsBlueprint is about
+  };
+  [[nodiscard]] virtual Task<Result<std::vector<HostLoad>>> hostLoads(TenantId tenant, HostQuery query) = 0;
+  // Present values change nothing and keep the version. Uncordoning also forgives the failed creations.
   struct HostUpdate {
-    std::optional<std::string> name;
-    std::optional<std::map<std::string, std::string>> tags;
+    std::optional<std::string> name{};
+    std::optional<std::map<std::string, std::string>> tags{};
+    std::optional<bool> cordoned{};
   };
   [[nodiscard]] virtual Task<Result<HostRecord>> updateHost(Actor actor, HostId id, HostUpdate update,
                                                             std::int64_t expectedVersion) = 0;
+  // Cordons the host and wishes every sandbox stopped that is to run there, in one transaction. Returns those that were
+  // changed, as they are now. A repeat changes and returns what was started since.
+  [[nodiscard]] virtual Task<Result<std::vector<SandboxRecord>>> drainHost(Actor actor, HostId id, Millis stopGrace) = 0;
   enum class RemoveHost : std::uint8_t { kOnlyWhenEmpty, kAlsoWithSandboxes };
   // Revokes its certificates, marks the host revoked and hides it; sandboxes on it become failed/host_removed, those that
   // were being deleted are gone. kFailedPrecondition (details name them) when it has sandboxes and kOnlyWhenEmpty.
@@ -130,8 +139,16 @@ class Store {
   [[nodiscard]] virtual Task<Result<std::vector<std::string>>> allManifests() = 0;
 
   // --- sandboxes ------------------------------------------------------------------------------------------------
-  // kAlreadyExists: the name is taken. kFailedPrecondition (host_removed), kNotFound (blueprint): gone since they were
-  // looked at.
+  // Chooses a host and records the sandbox there, in one transaction: no two creations can take the same room. `choose`
+  // gets the hosts as they are then and returns an index; it runs on the database's thread and must be pure. Its error
+  // is the answer, and nothing is recorded. Other errors as insertSandbox.
+  struct Placing {
+    HostQuery hosts;
+    std::function<Result<std::size_t>(const std::vector<HostLoad>&)> choose;
+  };
+  [[nodiscard]] virtual Task<Result<SandboxRecord>> placeSandbox(Actor actor, SandboxRecord draft, Placing placing) = 0;
+  // On the host that it names. kAlreadyExists: the name is taken. kFailedPrecondition (host_removed), kNotFound
+  // (blueprint): gone since they were looked at.
   [[nodiscard]] virtual Task<Status> insertSandbox(Actor actor, SandboxRecord sandbox) = 0;
   [[nodiscard]] virtual Task<Result<SandboxRecord>> getSandbox(TenantId tenant, SandboxId id) = 0;
   [[nodiscard]] virtual Task<Result<SandboxRecord>> findSandbox(TenantId tenant, std::string idOrName) = 0;
@@ -147,7 +164,8 @@ class Store {
   // else is kFailedPrecondition (host_removed).
   [[nodiscard]] virtual Task<Result<SandboxRecord>> setDesired(Actor actor, SandboxId id, DesiredState desired,
                                                                Millis stopGrace) = 0;
-  // What should exist on a host: every sandbox on it that is not deleted, those that are to be deleted included.
+  // What should exist on a host: every sandbox on it that is not deleted, those that are to be deleted included. For the
+  // host and not for clients: states are those that it reported last, nothing is derived.
   [[nodiscard]] virtual Task<Result<std::vector<SandboxRecord>>> sandboxesOnHost(HostId id) = 0;
   // Applies an observation of `host`. Older or equal (generation, sequence): nothing changes, the record comes back.
   // kNotFound when the sandbox is unknown or on another host. A deleted observation removes the record when deletion is
