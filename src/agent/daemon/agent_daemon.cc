@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "agent/daemon/host_picture.h"
 #include "agent/sessions/exec_session.h"
 #include "base/log.h"
 
@@ -14,6 +15,8 @@ namespace {
 constexpr Millis kHealthEvery{3'000};
 constexpr Millis kHealthCall{5'000};
 constexpr Millis kTolerableSkew{30'000};
+constexpr Millis kSweepEvery{10 * 60'000};
+constexpr Millis kSweepMinimumAge{10 * 60'000};
 constexpr const char* kEpochKey = "link_epoch";
 
 // Runtimes that the product names and this version does not drive, so that a person sees why nothing is placed on them.
@@ -84,6 +87,7 @@ Task<Status> AgentDaemon::run() {
   GS_CO_CHECK(co_await supervisor_.recover());
   link_.start();
   tasks_.spawn("runtime health", watchHealth());
+  tasks_.spawn("sweep", sweep());
   logInfo("agent_ready", {{"host", link_.identity().hostId.text()}, {"server", link_.identity().serverUrl}});
 
   asio::signal_set signals(co_await asio::this_coro::executor, SIGTERM, SIGINT);
@@ -119,6 +123,13 @@ std::vector<HostCondition> AgentDaemon::hostConditions() {
   if (probe_.readTelemetry().diskFreeBytes < diskReserve_) {
     out.push_back({"disk_low", fmt::format("less than {} MiB are free on the disk of {}", diskReserve_ >> 20, paths_.stateDir()),
                    "free space there: no sandbox is placed on this host before that"});
+  }
+  if (const auto strangers = supervisor_.strangers(); !strangers.empty()) {
+    out.push_back({"unknown_sandboxes",
+                   fmt::format("{} containers of this host belong to no sandbox that it knows, {} among them", strangers.size(),
+                               strangers.front().text()),
+                   "they are left as they are and adopted when the control plane assigns them again; docker ps "
+                   "--filter label=gstacks.managed=1 lists them"});
   }
   return out;
 }
@@ -162,6 +173,17 @@ Task<Result<CacheHandle>> AgentDaemon::ensureLocal(Digest manifest, Deadline dea
   co_return co_await cache_.ensureLocal(std::move(manifest), deadline);
 }
 
+Task<void> AgentDaemon::sweep() {
+  while (true) {
+    co_await sleepFor(kSweepEvery);
+    const auto picture = co_await takePicture(paths_, link_.identity().hostId, docker_, "", Deadline::after(Millis(30'000)));
+    if (!picture) continue;
+    for (const auto& leak : cleanProvablyOurs(paths_, findLeaks(*picture, kSweepMinimumAge))) {
+      logInfo("leak_removed", {{"kind", leakKindName(leak.kind)}, {"what", leak.what}});
+    }
+  }
+}
+
 Task<void> AgentDaemon::watchHealth() {
   while (true) {
     co_await sleepFor(kHealthEvery);
@@ -173,6 +195,7 @@ Task<void> AgentDaemon::watchHealth() {
       facts_.runtimes.front() = report.health;
       facts_.conditions = report.conditions;
     }
+    if (report.health.state != RuntimeState::kHealthy) supervisor_.runtimeLost();
     tellChangedFacts();
   }
 }

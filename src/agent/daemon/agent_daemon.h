@@ -46,6 +46,8 @@ class AgentDaemon final : private LinkDelegate, private BlueprintProvider {
   [[nodiscard]] Task<Result<CacheHandle>> ensureLocal(Digest manifest, Deadline deadline) override;
 
   [[nodiscard]] Task<void> watchHealth();
+  // Removes now and then what is provably ours and of no use; see host_picture.h.
+  [[nodiscard]] Task<void> sweep();
   // What an operator should mend about the host itself: clock, disk.
   [[nodiscard]] std::vector<HostCondition> hostConditions();
   void tellChangedFacts();

@@ -20,7 +20,9 @@ std::string defaultGuestPath() {
   return error ? "/usr/lib/gstacks/gstacks-guest" : (self.parent_path() / "gstacks-guest").string();
 }
 
-Result<std::string> storeGuestBinary(const AgentPaths& paths, const std::string& source) {
+namespace {
+
+Result<std::string> readGuest(const std::string& source) {
   std::ifstream in(source, std::ios::binary);
   if (!in) {
     return fail(makeError(ErrorCode::kNotFound, "there is no guest program at " + source)
@@ -28,13 +30,28 @@ Result<std::string> storeGuestBinary(const AgentPaths& paths, const std::string&
   }
   std::ostringstream text;
   text << in.rdbuf();
-  const std::string bytes = text.str();
+  return text.str();
+}
+
+fs::path placeOf(const AgentPaths& paths, const std::string& bytes) {
+  return fs::path(paths.guestDir()) / Digest::of(bytes).hex() / "gstacks-guest";
+}
+
+}  // namespace
+
+Result<std::string> storedGuestPath(const AgentPaths& paths, const std::string& source) {
+  GS_TRY(const auto bytes, readGuest(source));
+  return placeOf(paths, bytes).string();
+}
+
+Result<std::string> storeGuestBinary(const AgentPaths& paths, const std::string& source) {
+  GS_TRY(const std::string bytes, readGuest(source));
   if (!bytes.starts_with("\x7f"
                          "ELF")) {
     return fail(ErrorCode::kInvalidArgument, source + " is not a program");
   }
-  const fs::path folder = fs::path(paths.guestDir()) / Digest::of(bytes).hex();
-  const fs::path target = folder / "gstacks-guest";
+  const fs::path target = placeOf(paths, bytes);
+  const fs::path folder = target.parent_path();
   std::error_code error;
   if (fs::exists(target, error) && fs::file_size(target, error) == bytes.size()) return target.string();
   fs::create_directories(folder, error);

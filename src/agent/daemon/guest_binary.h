@@ -12,6 +12,8 @@ namespace gs {
 // The path of the stored copy. Repeat: the same. kNotFound when `source` is missing (with the fix); kInvalidArgument
 // when it is no ELF program.
 [[nodiscard]] Result<std::string> storeGuestBinary(const AgentPaths& paths, const std::string& source);
+// Where the copy of `source` is, or would be. Stores nothing.
+[[nodiscard]] Result<std::string> storedGuestPath(const AgentPaths& paths, const std::string& source);
 // gstacks-guest beside the running program.
 [[nodiscard]] std::string defaultGuestPath();
 

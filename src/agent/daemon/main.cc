@@ -18,6 +18,7 @@
 #include "agent/daemon/agent_daemon.h"
 #include "agent/daemon/agent_database.h"
 #include "agent/daemon/guest_binary.h"
+#include "agent/daemon/host_picture.h"
 #include "agent/link/enrollment.h"
 #include "async/run_task.h"
 #include "base/log.h"
@@ -31,6 +32,8 @@ struct Options {
   bool configGiven = false;
   std::string stateDir, runDir, dockerSocket, guestPath;
   std::string server, tokenFile, name;
+  bool leaks = false, json = false;
+  std::int64_t minimumAgeSeconds = 60;
 };
 
 int report(const Error& error) {
@@ -132,7 +135,37 @@ int runAgent(const Options& options) {
   return ended ? 0 : report(ended.error());
 }
 
+Result<std::vector<Leak>> lookForLeaks(const Options& options) {
+  GS_TRY(const auto config, loadConfig(options));
+  const AgentPaths paths(config.stateDir, config.runDir);
+  GS_TRY(const auto identity, loadIdentity(paths));
+  asio::io_context loop;
+  DockerRuntime docker(loop.get_executor(), DockerSettings{config.dockerSocket});
+  const auto current = storedGuestPath(paths, config.guestPath);
+  GS_TRY(const auto picture, runTask(loop, takePicture(paths, identity.hostId, docker, current.value_or(""),
+                                                       Deadline::after(Millis(30'000)))));
+  return findLeaks(picture, Millis(options.minimumAgeSeconds * 1000));
+}
+
+// 0: none; 1: there are; 2: it could not be found out.
+int runLeaks(const Options& options) {
+  const auto found = lookForLeaks(options);
+  if (!found) return report(found.error()) + 1;
+  const auto leaks = std::ranges::count_if(*found, [](const Leak& leak) { return weightOf(leak.kind) == LeakWeight::kLeak; });
+  if (options.json) {
+    fmt::print("{}\n", leaksAsJson(*found));
+  } else {
+    for (const auto& leak : *found) {
+      fmt::print("{}  {:<26} {}  ({})\n", weightOf(leak.kind) == LeakWeight::kLeak ? "LEAK" : "note",
+                 leakKindName(leak.kind), leak.what, leak.detail);
+    }
+    if (leaks == 0) fmt::print("ok    nothing is here that should not be, and nothing is missing\n");
+  }
+  return leaks == 0 ? 0 : 1;
+}
+
 int runDoctor(const Options& options) {
+  if (options.leaks) return runLeaks(options);
   const auto config = loadConfig(options);
   if (!config) return report(config.error());
   const AgentPaths paths(config->stateDir, config->runDir);
@@ -175,6 +208,11 @@ int run(int argc, char** argv) {
     command->add_option("--docker-socket", options.dockerSocket, "Docker Engine API socket (/var/run/docker.sock)");
     command->add_option("--guest", options.guestPath, "The gstacks-guest program (beside this one by default)");
   }
+  auto* leaksFlag = doctorCommand->add_flag(
+      "--leaks", options.leaks, "Compare journal, containers and files, and report what does not belong; changes nothing");
+  doctorCommand->add_flag("--json", options.json, "Report as JSON")->needs(leaksFlag);
+  doctorCommand->add_option("--min-age", options.minimumAgeSeconds, "Leave out what is younger, in seconds")
+      ->needs(leaksFlag)->check(CLI::NonNegativeNumber)->capture_default_str();
   auto* versionCommand = app.add_subcommand("version", "Print the version");
 
   CLI11_PARSE(app, argc, argv);

@@ -86,6 +86,10 @@ struct RuntimeContainer {
   std::optional<WallTime> finishedAt;  // the last run
   // From the plan that it was created by, so that an agent without memory need not ask for the image.
   std::optional<ExecDefaults> execDefaults;
+  // From list() only: when it was created, the guest program on the host that it has mounted, its blueprint's manifest.
+  std::optional<WallTime> createdAt;
+  std::string guestBinary;
+  std::string manifest;  // sha256:…, as its label says
 
   [[nodiscard]] bool alive() const { return phase == ContainerPhase::kRunning || phase == ContainerPhase::kPaused; }
 };

@@ -248,7 +248,33 @@ Task<Result<std::vector<EngineContainer>>> DockerEngine::listContainers(std::vec
     if (names != item.end() && names->is_array() && !names->empty() && names->front().is_string()) {
       container.name = withoutSlash(names->front().get<std::string>());
     }
+    if (const auto created = item.find("Created"); created != item.end() && created->is_number_integer()) {
+      container.createdAt = fromUnixMillis(created->get<std::int64_t>() * 1000);
+    }
+    if (const auto mounts = item.find("Mounts"); mounts != item.end() && mounts->is_array()) {
+      for (const auto& mount : *mounts) {
+        if (mount.is_object()) container.mounts.emplace_back(stringAt(mount, "Destination"), stringAt(mount, "Source"));
+      }
+    }
     out.push_back(std::move(container));
+  }
+  co_return out;
+}
+
+Task<Result<std::vector<std::string>>> DockerEngine::listImages(std::string repository, Deadline deadline) {
+  HttpClientRequest request;
+  request.target = "/images/json?filters=" + percentEncode(Json{{"reference", {repository}}}.dump());
+  GS_CO_TRY(const auto answer, co_await call(std::move(request), deadline, kMaxListBytes));
+  if (!isSuccess(answer)) co_return fail(engineError(answer.status, answer.body, "listing images"));
+  const auto json = parseJson(answer.body);
+  if (!json || !json->is_array()) co_return fail(notUnderstood("listing images"));
+  std::vector<std::string> out;
+  for (const auto& item : *json) {
+    const auto tags = item.is_object() ? item.find("RepoTags") : item.end();
+    if (!item.is_object() || tags == item.end() || !tags->is_array()) continue;
+    for (const auto& tag : *tags) {
+      if (tag.is_string() && tag.get<std::string>().starts_with(repository + ":")) out.push_back(tag.get<std::string>());
+    }
   }
   co_return out;
 }

@@ -48,6 +48,9 @@ struct EngineContainer {
   std::optional<WallTime> startedAt;
   std::optional<WallTime> finishedAt;
   EngineLabels labels;
+  // From listContainers only.
+  std::optional<WallTime> createdAt;
+  std::vector<std::pair<std::string, std::string>> mounts;  // inside, on the host
 
   [[nodiscard]] std::string_view label(std::string_view key) const;  // "" when absent
   [[nodiscard]] bool hasLabel(std::string_view key) const;
@@ -74,6 +77,8 @@ class DockerEngine {
   [[nodiscard]] Task<Result<std::vector<EngineContainer>>> listContainers(std::vector<std::string> labels,
                                                                           Deadline deadline);
 
+  // Tags of this repository, "repository:tag".
+  [[nodiscard]] Task<Result<std::vector<std::string>>> listImages(std::string repository, Deadline deadline);
   // The id of the image that a reference names; nothing when there is none.
   [[nodiscard]] Task<Result<std::optional<std::string>>> findImageId(std::string reference, Deadline deadline);
   [[nodiscard]] Task<Status> loadImages(std::unique_ptr<BodySource> archive, Deadline deadline);

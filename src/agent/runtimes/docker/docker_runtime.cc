@@ -225,6 +225,11 @@ Task<Result<std::vector<RuntimeContainer>>> DockerRuntime::list(HostId host, Dea
                                            {"why", "it bears our labels but was not made by this agent"}});
       continue;
     }
+    described->createdAt = container.createdAt;
+    described->manifest = container.label(kLabelBlueprint);
+    for (const auto& [inside, source] : container.mounts) {
+      if (inside == kGuestTarget) described->guestBinary = source;
+    }
     out.push_back(std::move(*described));
   }
   co_return out;
@@ -249,6 +254,10 @@ Task<Status> DockerRuntime::load(std::unique_ptr<BodySource> archive, Deadline d
 
 Task<Status> DockerRuntime::removeImage(std::string reference, Deadline deadline) {
   return engine_.removeImage(std::move(reference), deadline);
+}
+
+Task<Result<std::vector<std::string>>> DockerRuntime::cachedImages(Deadline deadline) {
+  return engine_.listImages("gstacks.local/blueprint", deadline);
 }
 
 }  // namespace gs

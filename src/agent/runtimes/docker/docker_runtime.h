@@ -43,6 +43,9 @@ class DockerRuntime final : public Runtime, public ContainerImageLoader {
   [[nodiscard]] Task<Status> load(std::unique_ptr<BodySource> archive, Deadline deadline) override;
   [[nodiscard]] Task<Status> removeImage(std::string reference, Deadline deadline) override;
 
+  // References of all cached blueprints in the engine, whoever of its users put them there.
+  [[nodiscard]] Task<Result<std::vector<std::string>>> cachedImages(Deadline deadline);
+
  private:
   // Absent is kNotFound.
   Task<Result<RuntimeContainer>> require(SandboxId id, Deadline deadline);
