@@ -1,14 +1,15 @@
 # Thin lines over the CMake presets and the scripts, so that people and CI run the same thing. `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo down test build dev asan tsan fuzz bench format tidy deps clean
+.PHONY: help demo down test build dev asan tsan fuzz bench kill-points format tidy deps clean
 
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
+RUNS ?= 10
 CONFIGURE_AND_BUILD = cmake --preset $(1) && cmake --build --preset $(1) -j $(JOBS)
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 10
 
 demo:  ## from a clean machine to a running sandbox (as root)
 	@deploy/demo/demo.sh
@@ -39,6 +40,10 @@ fuzz:  ## every fuzz target with sanitizers, FUZZ_SECONDS each (60)
 bench:  ## measure against peers on this machine; results in build/bench/results.json
 	$(call CONFIGURE_AND_BUILD,release)
 	/usr/bin/python3 tests/bench/run.py
+
+kill-points:  ## kill the agent at every named point, RUNS times each (10), and check that everything comes right
+	$(call CONFIGURE_AND_BUILD,release)
+	/usr/bin/python3 tests/kill_points/run.py --runs $(RUNS)
 
 format:  ## clang-format over our sources
 	git ls-files -- 'src/*.cc' 'src/*.h' 'tests/*.cc' 'tests/*.h' | xargs clang-format-19 -i

@@ -269,6 +269,7 @@ TIERS = {
     "harness": ("the harness, the scripts and the archive packer", with_engine(lambda: run_pytest("harness"))),
     "integration": ("single programs against the real thing", with_engine(lambda: run_pytest("integration"))),
     "e2e": ("the whole system, good and bad days", with_engine(lambda: run_pytest("e2e"))),
+    "kill_points": ("the agent dies at every named point, once each", with_engine(lambda: run_script(TESTS / "kill_points" / "run.py", "--runs", "1"))),
     "docs": ("links, paths and commands of the documents, and their examples", with_engine(run_docs)),
     "bench": ("the benchmark gives every row (--quick, no times are judged)",
               with_engine(lambda: run_script(TESTS / "bench" / "run.py", "--quick"))),

@@ -1,5 +1,6 @@
 #include "agent/sandboxes/supervisor.h"
 
+#include "base/crash_point.h"
 #include "base/log.h"
 
 namespace gs {
@@ -62,8 +63,10 @@ Task<AssignmentAck> Supervisor::assign(Assignment assignment) {
     if (record.observation.sequence > record.ackedSequence) sink_(record.observation);
     co_return ack;
   }
+  crashPoint("assign.before");
   if (actor != nullptr) {
     if (const auto saved = co_await actor->assign(std::move(assignment)); !saved) ack.refusal = saved.error();
+    crashPoint("assign.after");
     co_return ack;
   }
   SandboxRecord record = firstRecord(std::move(assignment));
@@ -71,6 +74,7 @@ Task<AssignmentAck> Supervisor::assign(Assignment assignment) {
     ack.refusal = saved.error();
     co_return ack;
   }
+  crashPoint("assign.after");
   // A repeat may have come while this one was being written.
   if (!actors_.contains(record.assignment.sandboxId)) addActor(std::move(record));
   co_return ack;
