@@ -81,7 +81,7 @@ Task<Status> SimServer::start() {
   events_ = std::make_unique<SandboxEvents>(simulation_.executor());
   credentials_ = std::make_unique<BlobCredentials>(clock);
   hub_ = std::make_unique<GatewayHub>(simulation_.executor(), store, *events_, *credentials_, clock);
-  sandboxes_ = std::make_unique<SandboxService>(simulation_.executor(), store, *hub_, *events_, clock);
+  sandboxes_ = std::make_unique<SandboxService>(store, *hub_, *events_, clock);
   co_return co_await store.markAllDisconnected(clock.wallNow());
 }
 
