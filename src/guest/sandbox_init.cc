@@ -175,6 +175,7 @@ void SandboxInit::onWorkloadExited() {
   auto& exited = *frame.mutable_workload_exited();
   exited.set_exit_code(workload_.exit().code);
   exited.set_signal(workload_.exit().signal);
+  exited.set_sandbox_stopping(stopping_);
   control_.send(frameOf(frame));
   if (stopping_) loop_.stop();
 }

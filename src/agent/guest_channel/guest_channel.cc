@@ -294,7 +294,8 @@ bool ListeningChannel::takeFrame(GuestFrame frame) {
   } else if (auto* exited = std::get_if<WorkloadExited>(&frame)) {
     // Only a running one can end, and only once.
     if (state_.workload.phase != WorkloadState::Phase::kRunning) return false;
-    state_.workload = {.phase = WorkloadState::Phase::kExited, .pid = 0, .exit = std::move(exited->exit)};
+    state_.workload = {.phase = WorkloadState::Phase::kExited, .pid = 0, .exit = std::move(exited->exit),
+                       .endedWithSandbox = exited->sandboxStopping};
     stateChanged();
   } else if (auto* failed = std::get_if<ExecFailed>(&frame)) {
     const auto found = pending_.find(failed->execId);

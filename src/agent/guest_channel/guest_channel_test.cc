@@ -282,6 +282,7 @@ TEST_F(GuestChannelTest, StopsTheWorkloadByForceWhenItDoesNotHear) {
   ASSERT_TRUE(run(channel_->stopWorkload(Millis(60'000))));
   ASSERT_TRUE(run(channel_->stopWorkload(Millis(50))));  // the shorter grace counts
   EXPECT_EQ(run(channel_->waitWorkloadExit(soon())).value(), (ProcessExit{0, SIGKILL, ""}));
+  EXPECT_FALSE(channel_->state().workload.endedWithSandbox);
 }
 
 TEST_F(GuestChannelTest, TheGuestStopsTheWorkloadAndLeavesOnSigterm) {
@@ -290,6 +291,7 @@ TEST_F(GuestChannelTest, TheGuestStopsTheWorkloadAndLeavesOnSigterm) {
   waitReady();
   ::kill(guest_->pid(), SIGTERM);
   EXPECT_EQ(run(channel_->waitWorkloadExit(soon())).value(), (ProcessExit{4, 0, ""}));
+  EXPECT_TRUE(channel_->state().workload.endedWithSandbox);
   EXPECT_EQ(guest_->wait(), 4);
 }
 

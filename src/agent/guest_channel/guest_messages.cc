@@ -152,7 +152,7 @@ Result<GuestFrame> decodeGuestFrame(std::string_view payload) {
     case pb::GuestFrame::kWorkloadExited: {
       const auto& exited = frame.workload_exited();
       GS_TRY(auto exit, decodeExit(exited.exit_code(), exited.signal(), exited.start_error()));
-      return WorkloadExited{.exit = std::move(exit)};
+      return WorkloadExited{.exit = std::move(exit), .sandboxStopping = exited.sandbox_stopping()};
     }
     case pb::GuestFrame::kExecFailed:
       return ExecFailed{.execId = frame.exec_failed().exec_id(), .error = refusal(frame.exec_failed())};

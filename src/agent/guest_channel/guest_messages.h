@@ -30,6 +30,7 @@ struct GateOpened {
 };
 struct WorkloadExited {
   ProcessExit exit;
+  bool sandboxStopping = false;
   friend bool operator==(const WorkloadExited&, const WorkloadExited&) = default;
 };
 struct ExecFailed {

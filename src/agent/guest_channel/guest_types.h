@@ -47,6 +47,7 @@ struct WorkloadState {
   Phase phase = Phase::kNone;
   int pid = 0;  // inside the sandbox; 0 unless running
   ProcessExit exit;
+  bool endedWithSandbox = false;  // kExited because the guest was told to end: not an end of the workload's own
   friend bool operator==(const WorkloadState&, const WorkloadState&) = default;
 };
 

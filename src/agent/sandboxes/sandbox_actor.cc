@@ -415,7 +415,10 @@ Task<void> SandboxActor::watchGuest() {
       continue;
     }
     facts_.gateOpen = state.gateOpen;
-    if (state.workload.phase == WorkloadState::Phase::kExited && !facts_.workloadExit) {
+    if (state.workload.phase == WorkloadState::Phase::kExited && state.workload.endedWithSandbox) {
+      // The container is about to end, by somebody's hand: what there is to tell is told by looking at it.
+      facts_.container = Seen::kUnknown;
+    } else if (state.workload.phase == WorkloadState::Phase::kExited && !facts_.workloadExit) {
       facts_.workloadExit = toExitInfo(state.workload.exit, parts_.clock.wallNow());
       facts_.workloadStartError = state.workload.exit.startError;
       // Looked at once more first: only the runtime knows whether the memory limit was hit.
