@@ -169,7 +169,7 @@ def test_a_damaged_blob_on_the_server_is_refused_by_the_host_and_nothing_of_it_i
 
 def test_a_server_that_goes_away_in_the_middle_of_a_download_is_waited_for(docker, unique_image, tmp_path):
     with Stack(agents=1, engine=docker) as stack:
-        blueprint = stack.import_blueprint(unique_image(tmp_path / "big.tar", "download", megabytes=256), "big")
+        blueprint = stack.import_blueprint(unique_image(tmp_path / "big.tar", "download", megabytes=128), "big")
         sandbox = stack.api.create_sandbox("big", wait=False)
         tmp = stack.agent.state_dir / "cache" / "tmp"
         wait_until(lambda: any(path.stat().st_size > 1 << 20 for path in tmp.iterdir()), 20, "the download being under way")
@@ -178,12 +178,12 @@ def test_a_server_that_goes_away_in_the_middle_of_a_download_is_waited_for(docke
         stack.wait_connected(timeout=20)
         running = stack.api.wait_sandbox(sandbox["id"], "running")
         assert stack.api.exec(running, ["cat", "/etc/marker"]).check() == "download"
-        assert list(tmp.iterdir()) == [] and blueprint["sizeBytes"] > 256 << 20
+        assert list(tmp.iterdir()) == [] and blueprint["sizeBytes"] > 128 << 20
 
 
 def test_an_agent_killed_in_the_middle_of_a_download_starts_it_again_and_leaves_no_rest(docker, unique_image, tmp_path):
     with Stack(agents=1, engine=docker) as stack:
-        stack.import_blueprint(unique_image(tmp_path / "big.tar", "kill", megabytes=256), "big")
+        stack.import_blueprint(unique_image(tmp_path / "big.tar", "kill", megabytes=128), "big")
         sandbox = stack.api.create_sandbox("big", wait=False)
         tmp = stack.agent.state_dir / "cache" / "tmp"
         wait_until(lambda: any(path.stat().st_size > 1 << 20 for path in tmp.iterdir()), 20, "the download being under way")
