@@ -1,0 +1,42 @@
+"""A database that an earlier version wrote opens in this one, and says what it said then. See tests/fixtures/make.py."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from harness.stack import Stack
+
+FIXTURES = sorted(path.parent for path in (Path(__file__).resolve().parents[1] / "fixtures").glob("*/server.db"))
+# What time alone changes: nobody is connected to a server that was just started, and a key's use is written down.
+MOVES = {"hosts": {"state", "disconnectReason", "connectedAt", "version"}, "sandboxes": {"state", "reason", "message"}, "api-keys": {"lastUsedAt"}}
+
+
+def test_there_are_databases_of_earlier_versions():
+    assert FIXTURES
+
+
+@pytest.mark.parametrize("fixture", FIXTURES, ids=lambda path: path.name)
+def test_a_servers_database_of_an_earlier_version_is_served_by_this_one(fixture):
+    expected = json.loads((fixture / "expected.json").read_text())
+    with Stack(agents=0) as stack:
+        # A certificate authority of its own, and the old database: the fixture holds no private key.
+        stack.server.stop()
+        for path in stack.server.data_dir.glob("server.db*"):
+            path.unlink()
+        shutil.copy(fixture / "server.db", stack.server.database())
+        stack.server.start()
+        api = stack.client((fixture / "api-key").read_text().strip())
+        for kind, then in expected.items():
+            now = {item["id"]: item for item in api.list_all(f"/api/{kind}")}
+            assert set(now) == {item["id"] for item in then}, kind
+            for item in then:
+                for member, value in item.items():
+                    if member not in MOVES.get(kind, ()):
+                        assert now[item["id"]].get(member) == value, (kind, item["id"], member)
+        # It is not only read: what was there can be changed.
+        cluster = next(item for item in expected["clusters"] if item["name"] == "second")
+        api.delete(f"/api/clusters/{cluster['id']}", expect=204)
+        stack.server.restart("stop")
+        assert cluster["id"] not in {item["id"] for item in api.list_all("/api/clusters")}
