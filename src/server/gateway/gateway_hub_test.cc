@@ -42,7 +42,7 @@ class HubTest : public GatewayTest {
     co_return record;
   }
   static Assignment assignmentFor(const SandboxRecord& s) {
-    return {s.id, static_cast<std::uint64_t>(s.generation), s.desired, s.spec, s.stopGrace};
+    return {s.id, static_cast<std::uint64_t>(s.generation), s.desired, s.spec, s.stopGrace, std::nullopt};
   }
   Task<std::shared_ptr<WebSocket>> openChannel(TestIdentity identity, std::string ticket) {
     auto socket = co_await dial(identity, "/agent/v1/channel", std::string(kChannelSubprotocol), std::move(ticket));
