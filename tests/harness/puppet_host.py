@@ -4,6 +4,7 @@
         ...  # sandboxes placed on it become running, stopped, deleted as asked
 """
 
+import contextlib
 import socket
 import threading
 
@@ -17,6 +18,7 @@ class PuppetHost:
         self.facts = make_facts(runtimes=runtimes if runtimes is not None else [healthy_docker()], **facts)
         self.host_id, self.cluster_id = self.agent.host_id, self.agent.cluster_id
         self.silent = set()  # sandboxes of which it says nothing
+        self.held = {}  # sandboxes that it was told of, with the generation
         self._sequence = 0
         self._link = None
         self._thread = None
@@ -31,7 +33,8 @@ class PuppetHost:
     def disconnect(self):
         if self._link:
             # The reader sits in this socket: closing alone would leave it, and the server, none the wiser.
-            self._link.socket.sock.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(AttributeError, OSError):  # the server went first
+                self._link.socket.sock.shutdown(socket.SHUT_RDWR)
             self._thread.join(10)
             self._link.drop()
             self._link = None
@@ -49,6 +52,10 @@ class PuppetHost:
         while (message := link.receive()) is not None:
             if message.WhichOneof("body") == "assignment":
                 self._obey(message.assignment)
+            elif message.WhichOneof("body") == "inventory_request":
+                m = messages()
+                held = [m.AssignmentVersion(sandbox_id=key, generation=value) for key, value in self.held.items()]
+                self._link.send(inventory=m.Inventory(assignments=held))
 
     def _beat(self, link):
         stopped = threading.Event()
@@ -62,6 +69,7 @@ class PuppetHost:
 
     def _obey(self, assignment):
         m = messages()
+        self.held[assignment.sandbox_id] = assignment.generation
         self._link.send(assignment_ack=m.AssignmentAck(sandbox_id=assignment.sandbox_id, generation=assignment.generation))
         if assignment.sandbox_id in self.silent:
             return

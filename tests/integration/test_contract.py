@@ -150,6 +150,17 @@ def walk_sandboxes(api, host, blueprint):
     running = api.get(path, params={"waitFor": "running,failed", "waitMs": 20000})
     assert running["state"] == "running" and "reason" not in running
     api.problem("POST", "/api/sandboxes", 409, "already_exists", json=everything)
+    key = {"Idempotency-Key": "walked-1"}
+    keyed = {"blueprint": "base", "hostId": host.host_id}
+    first = api.call("POST", "/api/sandboxes", json=keyed, headers=key, expect=201)
+    assert api.call("POST", "/api/sandboxes", json=keyed, headers=key, expect=201)["id"] == first["id"]
+    reused = api.problem("POST", "/api/sandboxes", 409, "failed_precondition", json={**keyed, "name": "x"}, headers=key)
+    assert reused["reason"] == "repeat_key_reused"
+    api.delete_sandbox(first["id"])
+    spent = api.problem("POST", "/api/sandboxes", 409, "failed_precondition", json=keyed, headers=key)
+    assert spent["reason"] == "repeat_key_spent"
+    bad = api.problem("POST", "/api/sandboxes", 400, "invalid_argument", json=keyed, headers={"Idempotency-Key": "a b"})
+    assert bad["errors"][0]["pointer"] == "/header/Idempotency-Key"
     api.problem("DELETE", f"/api/hosts/{host.host_id}", 409, "failed_precondition")
     in_use = api.problem("DELETE", f"/api/blueprints/{blueprint['id']}", 409, "failed_precondition")
     assert in_use["errors"][0]["pointer"] == f"/sandboxes/{made['id']}"

@@ -70,6 +70,9 @@ Task<Result<HttpResponse>> listSandboxes(Api& api, ApiCall& call) {
 Task<Result<HttpResponse>> createSandbox(Api& api, ApiCall& call) {
   SandboxWish wish = wishFrom(call.body());
   GS_CO_CHECK(checkProcessBytes(wish));
+  if (const auto key = call.headers.find("Idempotency-Key"); key != call.headers.end()) {
+    wish.repeat = RepeatKey{key->second, Digest::of(canonicalJson(call.body()))};
+  }
   GS_CO_TRY(const auto sandbox, co_await api.parts().sandboxes.create(call.actor, std::move(wish)));
   co_return withLocation(sandboxReply(201, sandbox), "/api/sandboxes/" + sandbox.id.text());
 }

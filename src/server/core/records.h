@@ -159,6 +159,13 @@ struct SandboxRecord {
   std::int64_t version = 1;
 };
 
+// Names one creation, whatever becomes of its answer: a second request with it is the same request.
+struct RepeatKey {
+  std::string name;  // the client's
+  Digest request;    // of what was asked; another request under the same name is a mistake
+};
+inline constexpr Millis kRepeatKeyLifetime = std::chrono::hours(24);
+
 // Who asks: the identity behind an API key. Made by the authenticator only.
 struct Actor {
   TenantId tenantId;

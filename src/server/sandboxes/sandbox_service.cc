@@ -128,6 +128,7 @@ Task<Result<SandboxRecord>> SandboxService::place(Actor actor, SandboxWish wish,
     if (const auto chosen = chooseHost(request, hosts)) return *chosen;
     return fail(noHostFits(explainRejections(request, hosts), hosts.size()));
   };
+  placing.repeat = wish.repeat;
   // A made-up name may meet one that is taken; a given one is the caller's to change.
   for (int attempt = 1;; ++attempt) {
     record.name = wish.name.empty() ? withSuffix(blueprint.name, "-" + randomIdChars(kNameRandom)) : wish.name;
@@ -139,6 +140,10 @@ Task<Result<SandboxRecord>> SandboxService::place(Actor actor, SandboxWish wish,
 }
 
 Task<Result<SandboxRecord>> SandboxService::create(Actor actor, SandboxWish wish) {
+  if (wish.repeat) {
+    GS_CO_TRY(auto before, co_await store_.findRepeated(actor.tenantId, *wish.repeat));
+    if (before) co_return std::move(*before);
+  }
   GS_CO_TRY(auto question, co_await ask(actor, wish));
   GS_CO_TRY(auto record, co_await place(actor, std::move(wish), std::move(question)));
   tellHost(record);

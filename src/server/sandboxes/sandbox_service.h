@@ -30,6 +30,7 @@ struct SandboxWish {
   std::string workingDir;
   std::string user;
   Resources resources;
+  std::optional<RepeatKey> repeat{};  // none: a second call makes a second sandbox
 };
 
 // Where a sandbox would go now, and why not elsewhere.
@@ -50,7 +51,8 @@ class SandboxService {
 
   // Chooses a host, records the sandbox as placing and tells the host. kFailedPrecondition (reason no_host_fits, a line
   // for each host): no host fits, or (runtime_coming_soon) the runtime cannot be used yet. kNotFound: blueprint, host or
-  // cluster, with the member's pointer. kAlreadyExists: the name. In every failure nothing is recorded.
+  // cluster, with the member's pointer. kAlreadyExists: the name. In every failure nothing is recorded. A repeat with the
+  // wish's repeat key: as Store::placeSandbox, whatever became of host and blueprint since.
   [[nodiscard]] Task<Result<SandboxRecord>> create(Actor actor, SandboxWish wish);
   // What create() would decide for this wish now; nothing is recorded. That no host fits is an answer, not an error; for
   // the rest the errors of create().

@@ -1,4 +1,5 @@
 #include "server/store/host_rows.h"
+#include "server/store/repeat_rows.h"
 #include "server/store/sandbox_rows.h"
 #include "server/store/sql_store.h"
 
@@ -69,14 +70,25 @@ Result<SandboxRecord> wishWithoutHost(Database& db, const Actor& actor, SandboxR
 
 Task<Result<SandboxRecord>> SqlStore::placeSandbox(Actor actor, SandboxRecord draft, Placing placing) {
   return thread_.transact([actor = std::move(actor), s = std::move(draft),
-                           placing = std::move(placing)](Database& db) -> Result<SandboxRecord> {
+                           placing = std::move(placing), now = clock_.wallNow()](Database& db) -> Result<SandboxRecord> {
+    if (placing.repeat) {
+      GS_TRY(auto before, readRepeated(db, actor.tenantId, *placing.repeat, now));
+      if (before) return std::move(*before);
+    }
     GS_TRY(const auto hosts, readHostLoads(db, actor.tenantId, placing.hosts));
     GS_TRY(const std::size_t chosen, placing.choose(hosts));
     SandboxRecord placed = s;
     placed.hostId = hosts.at(chosen).host.id;
     placed.clusterId = hosts.at(chosen).host.clusterId;
     GS_CHECK(recordSandbox(db, actor, placed));
+    if (placing.repeat) GS_CHECK(writeRepeat(db, placed, *placing.repeat, now));
     return placed;
+  });
+}
+
+Task<Result<std::optional<SandboxRecord>>> SqlStore::findRepeated(TenantId tenant, RepeatKey key) {
+  return thread_.run([tenant = std::move(tenant), key = std::move(key), now = clock_.wallNow()](Database& db) {
+    return readRepeated(db, tenant, key, now);
   });
 }
 

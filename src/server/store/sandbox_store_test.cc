@@ -140,9 +140,36 @@ TEST_F(SandboxStore, RecordsARefusalOfThePresentGenerationOnly) {
   EXPECT_EQ(observe(s, 1, 1, SandboxState::kRunning).state, SandboxState::kRunning) << "what is seen outweighs it";
 }
 
+TEST_F(SandboxStore, AnswersARepeatedCreationWithWhatTheFirstOneMade) {
+  const auto host = addHost(acme_);
+  const auto blueprint = addBlueprint(acme_);
+  int choices = 0;
+  Store::Placing placing;
+  placing.hosts = {host.clusterId, {}, blueprint.manifestDigest};
+  placing.choose = [&](const std::vector<HostLoad>&) -> Result<std::size_t> { return ++choices, 0U; };
+  placing.repeat = RepeatKey{"mine", Digest::of("request")};
+  EXPECT_FALSE(run(store_->findRepeated(acme_.tenantId, *placing.repeat)).value());
+  const auto first = run(store_->placeSandbox(acme_, sandboxOn(acme_, host, blueprint, "a"), placing)).value();
+  observe(first, 1, 1, SandboxState::kRunning);
+  const auto again = run(store_->placeSandbox(acme_, sandboxOn(acme_, host, blueprint, "b"), placing)).value();
+  EXPECT_EQ(again.id, first.id);
+  EXPECT_NE(again.state, first.state) << "as it is now";
+  EXPECT_EQ(choices, 1);
+  const RepeatKey other{"mine", Digest::of("another request")};
+  EXPECT_EQ(run(store_->findRepeated(acme_.tenantId, other)).error().reason, "repeat_key_reused");
+  EXPECT_FALSE(run(store_->findRepeated(addTenant("eve").tenantId, *placing.repeat)).value()) << "a tenant's own";
+  ASSERT_TRUE(run(store_->setDesired(acme_, first.id, DesiredState::kDeleted, Millis(0))));
+  observe(first, 2, 2, SandboxState::kDeleted);
+  EXPECT_EQ(run(store_->findRepeated(acme_.tenantId, *placing.repeat)).error().reason, "repeat_key_spent");
+  clock_.advance(kRepeatKeyLifetime);
+  const auto later = run(store_->placeSandbox(acme_, sandboxOn(acme_, host, blueprint, "b"), placing)).value();
+  EXPECT_NE(later.id, first.id) << "after a day the key is new";
+}
+
 TEST_F(SandboxStore, ListsByHostAndGivesTheHostAllThatIsNotDeleted) {
   const auto a = addSandbox(acme_, "a");
   const auto b = addSandbox(acme_, "b");
+  observe(a, 1, 1, SandboxState::kRunning);
   ASSERT_TRUE(run(store_->setDesired(acme_, a.id, DesiredState::kDeleted, Millis(0))));
   const auto onA = run(store_->listSandboxes(acme_.tenantId, {a.hostId, {}}, {})).value().items;
   ASSERT_EQ(onA.size(), 1U);
@@ -150,6 +177,7 @@ TEST_F(SandboxStore, ListsByHostAndGivesTheHostAllThatIsNotDeleted) {
   const auto all = run(store_->sandboxesOnHost(a.hostId)).value();
   ASSERT_EQ(all.size(), 1U);
   EXPECT_EQ(all[0].desired, DesiredState::kDeleted);
+  EXPECT_EQ(all[0].state, SandboxState::kRunning) << "the host gets back what it said";
   EXPECT_EQ(run(store_->listSandboxes(acme_.tenantId, {}, {1, ""})).value().items.size(), 1U);
 }
 

@@ -93,10 +93,18 @@ ALTER TABLE host ADD COLUMN rests_until BIGINT;
 ALTER TABLE sandbox ADD COLUMN judged SMALLINT NOT NULL DEFAULT 1;
 )sql";
 
+// Creations by the client's own key, so that a repeat finds what the first one made.
+constexpr std::string_view kRepeats = R"sql(
+CREATE TABLE repeat_key (
+  tenant_id TEXT NOT NULL REFERENCES tenant(id), name TEXT NOT NULL, request TEXT NOT NULL, sandbox_id TEXT NOT NULL,
+  created_at BIGINT NOT NULL, PRIMARY KEY (tenant_id, name));
+CREATE INDEX repeat_key_age ON repeat_key (created_at);
+)sql";
+
 }  // namespace
 
 const std::vector<Migration>& serverMigrations() {
-  static const std::vector<Migration> kSteps{{"0001_first", kFirst}, {"0002_placement", kPlacement}};
+  static const std::vector<Migration> kSteps{{"0001_first", kFirst}, {"0002_placement", kPlacement}, {"0003_repeats", kRepeats}};
   return kSteps;
 }
 

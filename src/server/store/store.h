@@ -142,11 +142,16 @@ class Store {
   // Chooses a host and records the sandbox there, in one transaction: no two creations can take the same room. `choose`
   // gets the hosts as they are then and returns an index; it runs on the database's thread and must be pure. Its error
   // is the answer, and nothing is recorded. Other errors as insertSandbox.
+  // With a repeat key that was used in the last 24 hours: that sandbox as it is now, and nothing is chosen or recorded.
+  // kFailedPrecondition: repeat_key_reused (for another request), repeat_key_spent (its sandbox is gone).
   struct Placing {
     HostQuery hosts;
     std::function<Result<std::size_t>(const std::vector<HostLoad>&)> choose;
+    std::optional<RepeatKey> repeat{};
   };
   [[nodiscard]] virtual Task<Result<SandboxRecord>> placeSandbox(Actor actor, SandboxRecord draft, Placing placing) = 0;
+  // The sandbox that placeSandbox() would give back for this key; nothing when it is new. Errors likewise.
+  [[nodiscard]] virtual Task<Result<std::optional<SandboxRecord>>> findRepeated(TenantId tenant, RepeatKey key) = 0;
   // On the host that it names. kAlreadyExists: the name is taken. kFailedPrecondition (host_removed), kNotFound
   // (blueprint): gone since they were looked at.
   [[nodiscard]] virtual Task<Status> insertSandbox(Actor actor, SandboxRecord sandbox) = 0;
