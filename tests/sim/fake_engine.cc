@@ -92,7 +92,13 @@ Task<Status> FakeEngine::create(ContainerPlan plan, Deadline deadline) {
 Task<Status> FakeEngine::start(SandboxId id, Deadline deadline) {
   const auto held = heldBy_(id);
   const auto generation = held ? held->runGeneration : 0;
-  return call<void>("start", id, deadline, [this, id, generation] { return doStart(id, generation); });
+  const auto before = containers_.find(id);
+  const bool wasOver = before != containers_.end() && before->second.endedBy == EndedBy::kItself;
+  auto started = co_await call<void>("start", id, deadline, [this, id, generation, wasOver] { return doStart(id, generation, wasOver); });
+  if (!started) {
+    if (const auto found = containers_.find(id); found != containers_.end()) found->second.unansweredSince = true;
+  }
+  co_return started;
 }
 
 Task<Status> FakeEngine::stop(SandboxId id, Millis, Deadline deadline) {
@@ -157,13 +163,14 @@ Status FakeEngine::doCreate(const ContainerPlan& plan) {
   return {};
 }
 
-Status FakeEngine::doStart(const SandboxId& id, std::uint64_t runGeneration) {
+Status FakeEngine::doStart(const SandboxId& id, std::uint64_t runGeneration, bool wasOver) {
   const auto found = containers_.find(id);
   if (found == containers_.end()) return fail(ErrorCode::kNotFound, "no such container");
   auto& container = found->second;
   if (container.seen.alive()) return {};
-  // A run that ended by itself is over: only a newer wish starts another.
-  if (container.endedBy == EndedBy::kItself && container.runGeneration == runGeneration && !container.unansweredSince) {
+  // A run that ended by itself is over: only a newer wish starts another. One that ended while the request was on its
+  // way could not be known.
+  if (wasOver && container.endedBy == EndedBy::kItself && container.runGeneration == runGeneration && !container.unansweredSince) {
     simulation_.violate("one run", fmt::format("{} ended by itself in generation {} and is started again in it", id, runGeneration));
   }
   container.runGeneration = runGeneration;
@@ -222,7 +229,8 @@ void FakeEngine::end(FakeContainer& container, int code, EndedBy by) {
   container.seen.pid = 0;
   container.seen.finishedAt = SystemClock().wallNow();
   container.endedBy = by;
-  if (by == EndedBy::kItself) ledger_.excuse(container.seen.sandboxId, "guest_lost");
+  // The engine's doing is told as a loss when the agent died as well, before it could see that nobody answered.
+  if (by == EndedBy::kItself || by == EndedBy::kEngine) ledger_.excuse(container.seen.sandboxId, "guest_lost");
   changed(container.seen.sandboxId);
 }
 

@@ -17,6 +17,7 @@ constexpr Millis kDialTime{15'000};
 constexpr Millis kHelloTime{10'000};
 constexpr Millis kStable{30'000};
 constexpr std::size_t kMostQueued = 8192;
+constexpr std::uint64_t kHeartbeatsToAnswer = 3;
 constexpr std::uint16_t kCloseUnknown = 4401;
 constexpr std::uint16_t kCloseRevoked = 4403;
 constexpr std::uint16_t kCloseSuperseded = 4409;
@@ -186,7 +187,20 @@ Task<Error> ControlLink::heartbeatLoop() {
       co_return makeError(ErrorCode::kUnavailable, "nothing was heard of the server for three heartbeats");
     }
     send(Heartbeat{++sequence, delegate_.telemetry()});
+    if (sequence % kHeartbeatsToAnswer == 0) tellAgain();
   }
+}
+
+// A server that cannot store an observation does not acknowledge it, and the link lives on: what was unacknowledged at
+// the last look, and still is, is told again.
+void ControlLink::tellAgain() {
+  std::map<SandboxId, std::uint64_t> unheard;
+  for (const auto& observation : delegate_.unacknowledged()) {
+    const auto before = unheard_.find(observation.sandboxId);
+    if (before != unheard_.end() && before->second == observation.sequence) sendObservation(observation);
+    unheard.emplace(observation.sandboxId, observation.sequence);
+  }
+  unheard_ = std::move(unheard);
 }
 
 Task<Status> ControlLink::receive(ServerMessage message) {

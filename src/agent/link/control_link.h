@@ -69,6 +69,7 @@ class ControlLink {
   [[nodiscard]] Task<Status> renewNow();
   void send(decltype(AgentMessage::body) body);
   void failPending();
+  void tellAgain();
 
   Executor executor_;
   HostIdentity identity_;
@@ -80,6 +81,7 @@ class ControlLink {
   Millis clockOffset_{0};  // server's clock minus ours
   SteadyTime lastHeard_{};
   std::unique_ptr<Channel<std::string>> outgoing_;
+  std::map<SandboxId, std::uint64_t> unheard_;  // sequences that were unacknowledged at the last look
   std::map<std::uint64_t, std::shared_ptr<PendingCredential>> pending_;
   std::uint64_t nextRequest_ = 1;
   Millis holdOff_{0};  // asked for by the server, or after a refusal

@@ -40,6 +40,7 @@ SandboxActor::SandboxActor(const SandboxParts& parts, SandboxRecord record, Obse
       tasks_(parts.executor),
       guestTasks_(parts.executor) {
   facts_.bootId = parts_.bootId;
+  journalled_ = record_.assignment.generation;
 }
 
 SandboxActor::~SandboxActor() = default;
@@ -69,9 +70,24 @@ void SandboxActor::runtimeLost() {
 
 Task<Status> SandboxActor::assign(Assignment assignment) {
   record_.assignment = std::move(assignment);
-  const auto saved = co_await parts_.journal.save(record_);
+  const auto saved = co_await save();
   wake();
   co_return saved;
+}
+
+Task<Status> SandboxActor::ensureJournalled() {
+  if (journalled_ >= record_.assignment.generation) co_return Status();
+  co_return co_await save();
+}
+
+Task<Status> SandboxActor::save() {
+  const auto generation = record_.assignment.generation;
+  if (const auto saved = co_await parts_.journal.save(record_); !saved) {
+    // The journal's trouble is not the sandbox's: it fails no generation, and nothing is done before it is over.
+    co_return fail(ErrorCode::kUnavailable, "the journal cannot be written: " + saved.error().message);
+  }
+  journalled_ = std::max(journalled_, generation);
+  co_return Status();
 }
 
 void SandboxActor::acknowledge(std::uint64_t sequence) {
@@ -135,7 +151,7 @@ void SandboxActor::stage(const ObservationDraft& draft) {
 
 Task<Status> SandboxActor::commit() {
   if (!staged_) co_return Status();
-  GS_CO_CHECK(co_await parts_.journal.save(record_));
+  GS_CO_CHECK(co_await save());
   // Another commit cannot have run meanwhile: only this actor's one task commits.
   sink_(*staged_);
   staged_.reset();
@@ -144,7 +160,7 @@ Task<Status> SandboxActor::commit() {
 
 Task<Status> SandboxActor::commitIntent(Intent intent, std::string_view point) {
   record_.intent = intent;
-  GS_CO_CHECK(co_await parts_.journal.save(record_));
+  GS_CO_CHECK(co_await save());
   if (staged_) sink_(*staged_);
   staged_.reset();
   crashPoint(fmt::format("{}.before", point));
@@ -279,11 +295,15 @@ Task<Status> SandboxActor::startContainer() {
   facts_.workloadStartError.clear();
   facts_.exit.reset();
   facts_.oomKilled = false;
-  GS_CO_CHECK(co_await parts_.runtime.start(record_.assignment.sandboxId, Deadline::after(kRuntimeCall)));
+  // What the runtime missed before this run is no excuse for its end; a start that was not answered is.
+  facts_.runtimeWasLost = false;
+  if (auto started = co_await parts_.runtime.start(record_.assignment.sandboxId, Deadline::after(kRuntimeCall)); !started) {
+    facts_.runtimeWasLost = started.error().code == ErrorCode::kUnavailable || started.error().code == ErrorCode::kDeadlineExceeded;
+    co_return started;
+  }
   crashPoint("start.after");
   record_.intent = Intent::kNone;
   facts_.container = Seen::kUnknown;
-  facts_.runtimeWasLost = false;
   co_return Status();
 }
 

@@ -32,6 +32,8 @@ class SandboxActor {
 
   // Journals a newer assignment and wakes the actor. The caller has checked it (checkAssignment).
   [[nodiscard]] Task<Status> assign(Assignment assignment);
+  // Success when the present assignment is on disk, after another try if need be. kUnavailable: it is not.
+  [[nodiscard]] Task<Status> ensureJournalled();
   void acknowledge(std::uint64_t sequence);
   // The container may have changed: look when there is nothing better to do.
   void hint();
@@ -43,6 +45,12 @@ class SandboxActor {
   [[nodiscard]] Task<Result<std::unique_ptr<GuestExec>>> startExec(ProcessSpec process, Deadline deadline);
 
   [[nodiscard]] const SandboxRecord& record() const { return record_; }
+  // The last observation, when the control plane has not acknowledged it. One that is not on disk yet is not told: after
+  // a crash its sequence would be given to another.
+  [[nodiscard]] const Observation* unacknowledged() const {
+    const bool told = record_.observation.sequence <= record_.ackedSequence;
+    return told || staged_ ? nullptr : &record_.observation;
+  }
   // Looking again, or an engine that does not answer, does not end what was running (rule 2).
   [[nodiscard]] bool running() const {
     const bool lookingAgain = facts_.container == Seen::kUnknown && record_.observation.state == SandboxState::kRunning;
@@ -71,6 +79,7 @@ class SandboxActor {
   // Writes the record, then tells the sink what was staged. The record is as before on failure only on disk: the actor
   // tries again, and nothing is done before it succeeds.
   [[nodiscard]] Task<Status> commit();
+  [[nodiscard]] Task<Status> save();
   [[nodiscard]] Task<Status> commitIntent(Intent intent, std::string_view point);
   void stage(const ObservationDraft& draft);
   [[nodiscard]] Task<void> handleFailure(Step step, std::uint64_t generation, Error error);
@@ -89,6 +98,7 @@ class SandboxActor {
   std::unique_ptr<GuestChannel> guest_;
   std::shared_ptr<RunEnd> runEnd_ = std::make_shared<RunEnd>();
   std::optional<Observation> staged_;
+  std::uint64_t journalled_ = 0;  // the newest generation that is on disk; the one in memory may be ahead of it
   Event changed_;
   std::uint64_t changes_ = 0;
   bool hinted_ = false;

@@ -59,8 +59,9 @@ Task<AssignmentAck> Supervisor::assign(Assignment assignment) {
     co_return ack;
   }
   if (*verdict == Acceptance::kSame) {
-    const auto& record = actor->record();
-    if (record.observation.sequence > record.ackedSequence) sink_(record.observation);
+    if (const auto* observation = actor->unacknowledged()) sink_(*observation);
+    // The first time it may not have got to disk; that it is known is said only when it did.
+    if (const auto saved = co_await actor->ensureJournalled(); !saved) ack.refusal = saved.error();
     co_return ack;
   }
   crashPoint("assign.before");
@@ -94,8 +95,7 @@ std::vector<AssignmentVersion> Supervisor::versions() const {
 std::vector<Observation> Supervisor::unacknowledged() const {
   std::vector<Observation> out;
   for (const auto& [id, actor] : actors_) {
-    const auto& record = actor->record();
-    if (record.observation.sequence > record.ackedSequence) out.push_back(record.observation);
+    if (const auto* observation = actor->unacknowledged()) out.push_back(*observation);
   }
   return out;
 }

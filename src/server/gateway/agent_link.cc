@@ -14,6 +14,7 @@ constexpr std::uint16_t kProtocolNumber = 4426;
 constexpr std::uint16_t kShedLoad = 4429;
 constexpr std::uint16_t kUnreadable = 1007;
 constexpr std::uint16_t kServerFault = 1011;
+constexpr Millis kAskAgain{5'000};
 
 Assignment assignmentOf(const SandboxRecord& record) {
   return {record.id, static_cast<std::uint64_t>(record.generation), record.desired, record.spec, record.stopGrace, std::nullopt};
@@ -41,6 +42,11 @@ Assignment assignmentWithMemory(const SandboxRecord& record) {
 bool isParked(const SandboxRecord& record) {
   return record.state == SandboxState::kFailed && record.reason == "spec_rejected" &&
          record.observedGeneration >= record.generation && record.desired != DesiredState::kDeleted;
+}
+
+// Whether the host has judged the assignment. Anything else, as a full disk, passes.
+bool isJudgement(ErrorCode code) {
+  return code == ErrorCode::kInvalidArgument || code == ErrorCode::kUnimplemented || code == ErrorCode::kFailedPrecondition;
 }
 
 // Whether the store has judged the message, as opposed to having had no chance to.
@@ -200,7 +206,7 @@ Task<void> AgentLink::onInventory(Inventory inventory) {
   const auto records = co_await sandboxes();
   if (!records) {
     logError("assignments_unread", {{"host", host_.text()}, {"error", records.error().describe()}});
-    co_return;
+    co_return askAgainLater();
   }
   std::unordered_map<SandboxId, std::uint64_t> held;
   for (const auto& version : inventory.assignments) held[version.sandboxId] = version.generation;
@@ -228,6 +234,10 @@ Task<void> AgentLink::onAssignmentAck(AssignmentAck ack) {
   logWarn("assignment_refused", {{"host", host_.text()}, {"sandbox", ack.sandboxId.text()}, {"error", ack.refusal->describe()}});
   // "You are behind" is no judgement of the spec.
   if (ack.refusal->code == ErrorCode::kAborted) co_return;
+  if (!isJudgement(ack.refusal->code)) {
+    askAgainLater();
+    co_return;
+  }
   const Working working(*this);
   const auto done = co_await hub_.store_.refuseAssignment(host_, ack.sandboxId, static_cast<std::int64_t>(ack.generation),
                                                           ack.refusal->message);
@@ -236,6 +246,18 @@ Task<void> AgentLink::onAssignmentAck(AssignmentAck ack) {
     co_return;
   }
   hub_.events_.notify(ack.sandboxId);
+}
+
+// The inventory tells what the host has taken by then, and what is missing is sent anew.
+void AgentLink::askAgainLater() {
+  if (!std::exchange(askingAgain_, true)) hub_.tasks_.spawn("ask again", askAgain());
+}
+
+Task<void> AgentLink::askAgain() {
+  const auto self = shared_from_this();
+  co_await sleepFor(kAskAgain);
+  askingAgain_ = false;
+  send(InventoryRequest{});
 }
 
 Task<void> AgentLink::onObservation(Observation observation) {

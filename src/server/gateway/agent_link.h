@@ -48,6 +48,8 @@ class AgentLink : public std::enable_shared_from_this<AgentLink> {
   [[nodiscard]] Task<void> onHeartbeat(Heartbeat heartbeat);
   [[nodiscard]] Task<void> onInventory(Inventory inventory);
   [[nodiscard]] Task<void> onAssignmentAck(AssignmentAck ack);
+  void askAgainLater();
+  [[nodiscard]] Task<void> askAgain();
   [[nodiscard]] Task<void> onObservation(Observation observation);
   [[nodiscard]] Task<void> onCredentialRequest(BlobCredentialRequest request);
   [[nodiscard]] Task<Result<BlobCredentialReply>> credentialFor(Digest manifest);
@@ -65,6 +67,7 @@ class AgentLink : public std::enable_shared_from_this<AgentLink> {
   bool ended_ = false;
   bool canExec_ = false;
   bool draining_ = false;
+  bool askingAgain_ = false;
   bool closed_ = false;
   Event closing_;
   std::list<std::string> outbound_;  // an empty deque would cost half a kilobyte
