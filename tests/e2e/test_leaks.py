@@ -102,3 +102,9 @@ def test_a_container_that_nobody_assigns_shows_as_a_condition_of_the_host_and_is
     finally:
         host.engine.remove(made["Id"])
     host.api.delete_sandbox(sandbox["id"])
+
+
+def test_the_agent_may_open_as_many_files_as_the_host_lets_it(host):
+    with open(f"/proc/{host.agent.process.pid}/limits") as limits:
+        soft, hard = next(line for line in limits if line.startswith("Max open files")).split()[3:5]
+    assert soft == hard

@@ -68,7 +68,8 @@ SandboxParts AgentDaemon::sandboxParts(const Start& start) {
           paths_,
           start.identity.hostId,
           facts_.bootId,
-          start.guestBinary};
+          start.guestBinary,
+          [this] { return checkRoom(); }};
 }
 
 Result<std::unique_ptr<GuestChannel>> AgentDaemon::openGuestChannel(const SandboxId& id) {
@@ -132,6 +133,15 @@ std::vector<HostCondition> AgentDaemon::hostConditions() {
                    "--filter label=gstacks.managed=1 lists them"});
   }
   return out;
+}
+
+Status AgentDaemon::checkRoom() const {
+  const auto free = probe_.readTelemetry().diskFreeBytes;
+  if (free >= diskReserve_) return {};
+  return fail(makeError(ErrorCode::kResourceExhausted,
+                        fmt::format("the host's disk has {} MiB free, and {} MiB are kept in reserve", free >> 20, diskReserve_ >> 20))
+                  .withReason("disk_full")
+                  .withFix("free space on the host, or lower diskReserveBytes in its agent.yaml"));
 }
 
 void AgentDaemon::tellChangedFacts() {

@@ -51,6 +51,8 @@ class AgentDaemon final : private LinkDelegate, private BlueprintProvider {
   // What an operator should mend about the host itself: clock, disk.
   [[nodiscard]] std::vector<HostCondition> hostConditions();
   void tellChangedFacts();
+  // Whether one more sandbox may be made: the disk reserve is for journal and link (design §4, rule 12).
+  [[nodiscard]] Status checkRoom() const;
   [[nodiscard]] Task<void> rememberEpoch(std::uint64_t epoch);
   [[nodiscard]] SandboxParts sandboxParts(const Start& start);
   [[nodiscard]] Result<std::unique_ptr<GuestChannel>> openGuestChannel(const SandboxId& id);

@@ -123,7 +123,16 @@ Result<AgentDaemon::Start> prepareStart(const Options& options) {
   return start;
 }
 
+// Each sandbox costs a few descriptors, and the usual soft limit of 1,024 is for programs that use select().
+void raiseFileLimit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) logWarn("file_limit_not_raised", {{"limit", limit.rlim_max}});
+}
+
 int runAgent(const Options& options) {
+  raiseFileLimit();
   // Memory goes back to the system after a burst, and few arenas are made: the agent shares a host with its sandboxes.
   ::mallopt(M_ARENA_MAX, 2);
   ::mallopt(M_TRIM_THRESHOLD, 256 * 1024);

@@ -37,6 +37,9 @@ struct SandboxParts {
   HostId hostId;
   std::string bootId;
   std::string guestBinary;
+  // Asked before each creation of a container: kResourceExhausted, reason "disk_full", when the host has no room for one
+  // more (rule 12). Nothing: there always is.
+  std::function<Status()> checkRoom{};
 };
 
 }  // namespace gs

@@ -256,6 +256,7 @@ Task<Status> SandboxActor::prepare() {
 }
 
 Task<Status> SandboxActor::create() {
+  if (parts_.checkRoom) GS_CO_CHECK(parts_.checkRoom());
   GS_CO_CHECK(co_await commitIntent(Intent::kCreate, "create"));
   GS_CO_CHECK(ensureGuestChannel());
   const auto& id = record_.assignment.sandboxId;

@@ -108,8 +108,9 @@ std::size_t Supervisor::runningCount() const {
 Task<Result<std::unique_ptr<GuestExec>>> Supervisor::startExec(SandboxId id, ProcessSpec process, Deadline deadline) {
   while (true) {
     const auto found = actors_.find(id);
-    // One that is here and that the journal has lost is assigned again as soon as the link is up.
-    if (found == actors_.end() && !strangers_.contains(id)) {
+    // One that is here and that the journal has lost is assigned again as soon as the link is up; and before the first
+    // look nobody knows what is here.
+    if (found == actors_.end() && lookedForStrangers_ && !strangers_.contains(id)) {
       co_return fail(ErrorCode::kNotFound, fmt::format("the sandbox {} is not on this host", id.text()));
     }
     if (found != actors_.end() && !found->second->recovering()) {
@@ -169,6 +170,7 @@ Task<void> Supervisor::findStrangers() {
                                          {"generation", container.generation}});
   }
   strangers_ = std::move(found);
+  lookedForStrangers_ = true;
 }
 
 std::vector<SandboxId> Supervisor::strangers() const {

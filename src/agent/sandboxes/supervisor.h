@@ -58,6 +58,7 @@ class Supervisor {
   ObservationSink sink_;
   std::map<SandboxId, std::unique_ptr<SandboxActor>> actors_;
   std::set<SandboxId> strangers_;  // containers of this host, seen at the last look, that had no actor then
+  bool lookedForStrangers_ = false;
   TaskGroup tasks_;
 };
 

@@ -170,6 +170,7 @@ class SupervisorTest : public ::testing::Test {
     SandboxParts parts{loop_.get_executor(), journal_,  runtime_, blueprints_, {}, clock_,
                        AgentPaths("/nonexistent", std::filesystem::temp_directory_path() / "gs-supervisor-test"),
                        HostId::make(), "boot-1", "/guest"};
+    parts.checkRoom = [this] { return room_; };
     parts.openGuestChannel = [this](const SandboxId&) -> Result<std::unique_ptr<GuestChannel>> {
       auto guest = std::make_unique<FakeGuest>(loop_.get_executor());
       guest_ = guest.get();
@@ -212,6 +213,7 @@ class SupervisorTest : public ::testing::Test {
   Journal journal_;
   SandboxId id_;
   FakeGuest* guest_ = nullptr;
+  Status room_;
   std::vector<Observation> observations_;
   Event heard_;
 
@@ -332,6 +334,26 @@ class SupervisorTest : public ::testing::Test {
     co_await supervisor->stop();
   }
 
+  Task<void> noRoom() {
+    auto supervisor = makeSupervisor();
+    EXPECT_TRUE(co_await supervisor->recover());
+    room_ = fail(makeError(ErrorCode::kResourceExhausted, "the disk is full").withReason("disk_full"));
+    EXPECT_FALSE((co_await supervisor->assign(assignment(1))).refusal);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kFailed, 1));
+    EXPECT_EQ(last().reason, "disk_full");
+    EXPECT_EQ(runtime_.creates, 0);
+    room_ = {};
+    EXPECT_FALSE((co_await supervisor->assign(assignment(2))).refusal);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kRunning, 2));
+    // What is there already is stopped, started and deleted whatever the disk says.
+    room_ = fail(makeError(ErrorCode::kResourceExhausted, "the disk is full").withReason("disk_full"));
+    EXPECT_FALSE((co_await supervisor->assign(assignment(3, DesiredState::kStopped))).refusal);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kStopped, 3));
+    EXPECT_FALSE((co_await supervisor->assign(assignment(4))).refusal);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kRunning, 4));
+    co_await supervisor->stop();
+  }
+
   Task<void> quarantine() {
     SandboxRecord good;
     good.assignment = assignment(1);
@@ -360,6 +382,7 @@ TEST_F(SupervisorTest, CallsNothingDeadWhenTheRuntimeIsSilent) { runTask(loop_, 
 TEST_F(SupervisorTest, RunsExecsWhileItLooksAgain) { runTask(loop_, execWhileLooking()); }
 TEST_F(SupervisorTest, KeepsTheWorkloadsOwnExit) { runTask(loop_, workloadEnds()); }
 TEST_F(SupervisorTest, FailsAGenerationAndTriesTheNext) { runTask(loop_, noBlueprint()); }
+TEST_F(SupervisorTest, MakesNothingWithoutRoomAndKeepsWhatThereIs) { runTask(loop_, noRoom()); }
 TEST_F(SupervisorTest, QuarantinesARowThatItCannotRead) { runTask(loop_, quarantine()); }
 
 }  // namespace
