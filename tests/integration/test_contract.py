@@ -195,6 +195,16 @@ def walk_session(api):
     api.problem("GET", "/api/sessions", 426, "failed_precondition")
 
 
+def walk_audit(api, host):
+    entries = api.list_all("/api/audit", limit=7)
+    assert len({entry["sequence"] for entry in entries}) == len(entries) > 20, "no page repeats another's"
+    assert entries == sorted(entries, key=lambda entry: (entry["at"], entry["sequence"]), reverse=True)
+    actions = {entry["action"] for entry in entries if entry["subject"] == host.host_id}
+    assert {"host.enroll", "host.update", "host.drain"} <= actions
+    gone = [entry for entry in entries if entry["action"].startswith("sandbox.delete")]
+    assert {entry["actor"][:4] for entry in gone} == {"usr_", "hst_"}, "asked for by one, done by the other"
+
+
 def test_every_operation_answers_as_promised(stack, api, host, blueprint):
     walk_system(api)
     walk_clusters(api)
@@ -203,6 +213,7 @@ def test_every_operation_answers_as_promised(stack, api, host, blueprint):
     walk_hosts(api, host)
     walk_sandboxes(api, host, blueprint)
     walk_session(api)
+    walk_audit(api, host)
     with PuppetHost(stack.server, api.create_token()["token"], "short-lived") as second:
         api.delete(f"/api/hosts/{second.host_id}", expect=204)
         api.problem("GET", f"/api/hosts/{second.host_id}", 404, "not_found")

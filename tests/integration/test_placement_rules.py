@@ -87,6 +87,9 @@ def test_a_cordoned_host_takes_nothing_new_and_keeps_what_it_has(stack, pool):
     assert "Cordoned" in cli.run("host", "info", host.host_id)
     cli.run("host", "uncordon", host.host_id)
     assert pool.create()["hostId"] == host.host_id
+    lines = json.loads(cli.run("-o", "json", "audit", "list", "--last", "200"))["items"]
+    assert "cordoned" in [line["detail"] for line in lines if line["subject"] == host.host_id]
+    assert len(cli.run("audit", "list", "--last", "2").splitlines()) == 3
 
 
 def test_a_drained_host_stops_what_runs_there(stack, pool):

@@ -51,6 +51,7 @@ std::unique_ptr<Command> buildCommands(GlobalOptions& options) {
   addApiKeyCommands(*root);
   addBlueprintCommands(*root);
   addSandboxCommands(*root);
+  addAuditCommands(*root);
   addCompletionCommand(*root);
   return root;
 }

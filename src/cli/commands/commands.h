@@ -15,6 +15,7 @@ void addApiKeyCommands(Command& root);
 void addBlueprintCommands(Command& root);
 void addSandboxCommands(Command& root);
 void addExecCommand(Command& sandbox);
+void addAuditCommands(Command& root);
 void addCompletionCommand(Command& root);
 
 // The whole tree under `gstacks`, with the options of every command bound to `options`. Both must live while it is

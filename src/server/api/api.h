@@ -14,6 +14,7 @@
 #include "server/api/api_call.h"
 #include "server/api/health_probe.h"
 #include "server/api/router.h"
+#include "server/audit/audit_log.h"
 #include "server/blueprints/blueprint_catalog.h"
 #include "server/hosts/host_service.h"
 #include "server/identity/authenticator.h"
@@ -33,6 +34,7 @@ struct ApiParts {
   // Whether the tenant may open one more session: kResourceExhausted (too_many).
   std::function<Status(const TenantId&)> checkSessionQuota;
   HealthProbe& health;
+  AuditLog& audit;
 };
 
 class Api {

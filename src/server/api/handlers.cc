@@ -38,6 +38,7 @@ const std::vector<std::pair<std::string_view, ApiHandler>>& apiHandlers() {
       {"stopSandbox", stopSandbox},
       {"deleteSandbox", deleteSandbox},
       {"openSession", openSession},
+      {"listAudit", listAudit},
   };
   return kHandlers;
 }

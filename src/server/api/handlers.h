@@ -63,6 +63,8 @@ GS_HANDLER(stopSandbox);
 GS_HANDLER(deleteSandbox);
 // session_api.cc
 GS_HANDLER(openSession);
+// audit_api.cc
+GS_HANDLER(listAudit);
 }  // namespace handlers
 #undef GS_HANDLER
 

@@ -18,6 +18,7 @@ namespace gs::view {
 [[nodiscard]] Json host(const HostRecord& record);
 [[nodiscard]] Json blueprint(const BlueprintRecord& record);
 [[nodiscard]] Json sandbox(const SandboxRecord& record);
+[[nodiscard]] Json auditEntry(const AuditRecord& record);
 [[nodiscard]] Json placement(const PlacementReport& report);
 
 // A page through one of the above.

@@ -47,6 +47,7 @@ ServerDaemon::ServerDaemon(asio::io_context& loop, Start start, const Clock& clo
       hub_(executor_, *store_, events_, credentials_, clock_),
       enrollment_(*store_, *authority_, clock_),
       authenticator_(*store_, clock_),
+      audit_(*store_),
       identity_(*store_, clock_, authority_->pin()),
       hosts_(*store_, hub_, clock_),
       importer_(blobs_, clock_),
@@ -72,7 +73,7 @@ Task<Status> ServerDaemon::listen() {
   // Before the first agent can dial in: what the database says of links is from the process before this one.
   GS_CO_CHECK(co_await store_->markAllDisconnected(clock_.wallNow()));
   const ApiParts parts{authenticator_, identity_, hosts_, blueprints_, sandboxes_, sessions_,
-                       [this](const TenantId& tenant) { return sessions_.checkQuota(tenant); }, health_};
+                       [this](const TenantId& tenant) { return sessions_.checkQuota(tenant); }, health_, audit_};
   GS_CO_TRY(api_, Api::make(executor_, parts));
   AgentListenerSettings agent;
   agent.address = settings_.agent.address;

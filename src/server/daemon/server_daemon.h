@@ -65,6 +65,7 @@ class ServerDaemon {
   EnrollmentService enrollment_;
 
   Authenticator authenticator_;
+  AuditLog audit_;
   IdentityService identity_;
   HostService hosts_;
   ArchiveImporter importer_;
