@@ -1,7 +1,7 @@
 # Thin lines over the CMake presets and the scripts, so that people and CI run the same thing. `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo down test build dev asan tsan fuzz bench kill-points format tidy deps clean
+.PHONY: help demo down test build dev asan tsan fuzz sim bench kill-points format tidy deps clean
 
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
@@ -36,6 +36,11 @@ tsan:  ## build with the thread sanitizer, run the unit tests
 
 fuzz:  ## every fuzz target with sanitizers, FUZZ_SECONDS each (60)
 	$(call CONFIGURE_AND_BUILD,fuzz) && GS_BUILD_DIR=build/fuzz GS_FUZZ_SECONDS=$(FUZZ_SECONDS) /usr/bin/python3 tests/run_all.py fuzz
+
+# The simulation alone is built, not all of the release.
+sim:  ## deterministic simulation: SEEDS=n fresh seeds (1000), or SEED=x again, event by event
+	cmake --preset release && cmake --build --preset release -j $(JOBS) --target gstacks-sim
+	build/release/sim/gstacks-sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000))
 
 bench:  ## measure against peers on this machine; results in build/bench/results.json
 	$(call CONFIGURE_AND_BUILD,release)

@@ -11,6 +11,8 @@ Details (JUnit and gtest XML, outputs of failures) lie in <build dir>/test-resul
 
     GS_BUILD_DIR      build/release    the build under test
     GS_FUZZ_SECONDS   5                per fuzz target
+    GS_SIM_SEEDS      400              fixed seeds of the simulation
+    GS_SIM_SECONDS    15               fresh seeds of the simulation for so long
     GS_JOBS           processors       unit-test programs at a time
 """
 
@@ -33,6 +35,8 @@ BUILD = BUILD if BUILD.is_absolute() else REPOSITORY / BUILD
 RESULTS = BUILD / "test-results"
 JOBS = int(os.environ.get("GS_JOBS") or os.cpu_count() or 1)
 FUZZ_SECONDS = int(os.environ.get("GS_FUZZ_SECONDS") or 5)
+SIM_SEEDS = int(os.environ.get("GS_SIM_SEEDS", "400"))
+SIM_SECONDS = int(os.environ.get("GS_SIM_SECONDS", "15"))
 UNIT_TIMEOUT = 600
 PYTEST_TIMEOUT = 3600
 SCRIPT_COUNT = re.compile(r"^(\d+) passed(?:, (\d+) failed)?(?:, (\d+) skipped)?\s*$")
@@ -255,6 +259,35 @@ def run_fuzz():
     return outcome
 
 
+# The deterministic simulation: seeds that are always the same, and new ones. A seed that breaks a rule is printed; `make sim SEED=x`
+# shows it event by event.
+
+
+def run_sim():
+    outcome = Outcome()
+    program = BUILD / "sim" / "gstacks-sim"
+    if not program.exists():
+        outcome.fail(f"{program} is not built")
+        return outcome
+    log = RESULTS / "sim.log"
+    for name, argv in (("replay", ["--seed", "1"]), ("fixed", ["--seeds", str(SIM_SEEDS), "--first", "1"]), ("fresh", ["--seconds", str(SIM_SECONDS)])):
+        try:
+            done = subprocess.run([program, *argv], cwd=REPOSITORY, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                                  errors="replace", timeout=SIM_SECONDS + 300)
+            code, output = done.returncode, done.stdout + done.stderr
+        except subprocess.TimeoutExpired:
+            code, output = "none in time: killed", ""
+        log.write_text(output)
+        for line in output.splitlines():
+            if re.match(r"(seed \d+ |fresh seeds|\d+ seeds)", line):
+                show(f"  {name}: {line}")
+        if code != 0:
+            outcome.fail(f"simulation, {name} seeds: exit code {code}")
+        else:
+            outcome.passed += 1
+    return outcome
+
+
 def run_docs():
     outcome = run_script(TESTS / "docs" / "check.py")
     outcome.add(run_pytest("docs"))
@@ -270,6 +303,7 @@ TIERS = {
     "integration": ("single programs against the real thing", with_engine(lambda: run_pytest("integration"))),
     "e2e": ("the whole system, good and bad days", with_engine(lambda: run_pytest("e2e"))),
     "kill_points": ("the agent dies at every named point, once each", with_engine(lambda: run_script(TESTS / "kill_points" / "run.py", "--runs", "1"))),
+    "sim": (f"{SIM_SEEDS} fixed seeds of the simulation, and fresh ones for {SIM_SECONDS} s", run_sim),
     "docs": ("links, paths and commands of the documents, and their examples", with_engine(run_docs)),
     "bench": ("the benchmark gives every row (--quick, no times are judged)",
               with_engine(lambda: run_script(TESTS / "bench" / "run.py", "--quick"))),
