@@ -245,6 +245,8 @@ void FakeEngine::setUp(bool up) {
   simulation_.trace("{} engine {}", agent_.name(), up ? "up" : "down");
   up_ = up;
   if (up) return;
+  // An agent that could not look meanwhile may hold the engine to be at fault for an end of that time.
+  for (auto& [id, container] : containers_) container.unansweredSince = true;
   for (const auto& weak : watchers_) {
     if (const auto watcher = weak.lock()) watcher->events.close();
   }
