@@ -43,7 +43,10 @@ void ensureStdio() {
 // Everything is blocked and read from a signalfd. Dispositions are made default here once, so that what was ignored when
 // we were started is not inherited by the sandbox's programs.
 void takeOverSignals() {
-  for (int number = 1; number < NSIG; ++number) ::signal(number, SIG_DFL);
+  // By the kernel's own call: the C library refuses the two signals that it keeps for itself, and a parent may have left
+  // them ignored. The kernel's record is four words, and all zero means default.
+  constexpr std::array<std::uint64_t, 4> kDefault{};
+  for (int number = 1; number < NSIG; ++number) ::syscall(SYS_rt_sigaction, number, kDefault.data(), nullptr, sizeof(std::uint64_t));
   sigset_t all;
   ::sigfillset(&all);
   ::sigprocmask(SIG_SETMASK, &all, nullptr);
