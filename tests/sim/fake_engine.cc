@@ -58,8 +58,8 @@ Task<Result<R>> FakeEngine::call(std::string what, SandboxId id, Deadline deadli
   const bool hangs = simulation.mishap(kHang);
   const auto asked = Millis(1) + Millis(simulation.random.below(simulation.mishap(kSlow) ? 2'000 : 20));
   const auto told = Millis(1) + Millis(simulation.random.below(simulation.mishap(kSlow) ? 2'000 : 5));
-  simulation.after(asked, [this, answer, what, id, refused, lost, hangs, told, effect = std::move(effect)] {
-    if (refused || !up_) {
+  simulation.after(asked, [this, answer, what, id, refused, lost, hangs, told, start = starts_, effect = std::move(effect)] {
+    if (refused || !up_ || start != starts_) {
       simulation_.trace("{} engine {} {} refused", agent_.name(), what, id);
       return answer->give(noAnswer());
     }
@@ -235,6 +235,7 @@ void FakeEngine::end(FakeContainer& container, int code, EndedBy by) {
 }
 
 void FakeEngine::endAll() {
+  ++starts_;
   for (auto& [id, container] : containers_) {
     if (container.seen.alive()) end(container, kKilled, EndedBy::kEngine);
     container.endedBy = EndedBy::kEngine;

@@ -82,6 +82,7 @@ class FakeEngine final : public Runtime {
   std::vector<std::weak_ptr<Watcher>> watchers_;
   bool up_ = true;
   int nextPid_ = 100;
+  int starts_ = 0;  // of the engine: a request that was under way when it ended is not done by the next
 };
 
 }  // namespace gs::sim
