@@ -103,8 +103,9 @@ Task<Status> FakeEngine::start(SandboxId id, Deadline deadline) {
 
 Task<Status> FakeEngine::stop(SandboxId id, Millis, Deadline deadline) {
   const auto held = heldBy_(id);
-  const bool failed = held && held->failedGeneration == held->assignment.generation;
-  return call<void>("stop", id, deadline, [this, id, failed] { return doStop(id, failed); });
+  // Or a start that was late made it run although its end is wanted.
+  const bool mayEnd = held && (held->failedGeneration == held->assignment.generation || held->assignment.desired != DesiredState::kRunning);
+  return call<void>("stop", id, deadline, [this, id, mayEnd] { return doStop(id, mayEnd); });
 }
 
 Task<Status> FakeEngine::remove(SandboxId id, Deadline deadline) {
@@ -195,14 +196,14 @@ Status FakeEngine::doStart(const SandboxId& id, std::uint64_t runGeneration, boo
   return {};
 }
 
-Status FakeEngine::doStop(const SandboxId& id, bool failedHeld) {
+Status FakeEngine::doStop(const SandboxId& id, bool mayEnd) {
   const auto found = containers_.find(id);
   if (found == containers_.end()) return fail(ErrorCode::kNotFound, "no such container");
   auto& container = found->second;
   if (!container.seen.alive()) return {};
   const auto newestEnd = ledger_.newestEnd(id);
   const bool workloadOver = container.workload.phase == WorkloadState::Phase::kExited;
-  if (newestEnd <= endsUsed_[id] && !workloadOver && !container.gateTimedOut && !failedHeld) {
+  if (newestEnd <= endsUsed_[id] && !workloadOver && !container.gateTimedOut && !mayEnd) {
     simulation_.violate("no needless end", fmt::format("{} runs, is wanted, and is stopped", id));
   }
   if (!workloadOver) endsUsed_[id] = newestEnd;

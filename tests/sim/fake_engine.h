@@ -65,7 +65,7 @@ class FakeEngine final : public Runtime {
   [[nodiscard]] Task<Result<R>> call(std::string what, SandboxId id, Deadline deadline, std::function<Result<R>()> effect);
   [[nodiscard]] Status doCreate(const ContainerPlan& plan);
   [[nodiscard]] Status doStart(const SandboxId& id, std::uint64_t runGeneration, bool wasOver);
-  [[nodiscard]] Status doStop(const SandboxId& id, bool failedHeld);
+  [[nodiscard]] Status doStop(const SandboxId& id, bool mayEnd);
   [[nodiscard]] Status doRemove(const SandboxId& id);
   void end(FakeContainer& container, int code, EndedBy by);
   void openGate(const SandboxId& id, int pid, bool workload);
