@@ -1,5 +1,7 @@
 """Fixtures for tests of the whole system: helpers that say what a test means."""
 
+import os
+
 import pytest
 
 from harness.archives import Image, busybox_layer, layer
@@ -14,7 +16,6 @@ def unique_image(busybox_archive):
     base = busybox_layer(busybox_archive)
 
     def make(path, marker, megabytes=0, **config):
-        import os
         files = {"etc/marker": marker.encode()}
         if megabytes:
             files["bulk"] = os.urandom(1 << 20) * megabytes

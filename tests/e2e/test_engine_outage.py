@@ -19,7 +19,8 @@ def outage(request, busybox_archive):
             stack.dockerd, stack.live_restore = engine, request.param
             stack.import_blueprint(busybox_archive)
             stack.box = stack.api.create_sandbox("busybox", name="survivor")
-            stack.busy = stack.api.create_sandbox("busybox", name="worker", command=["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"])
+            work = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"]
+            stack.busy = stack.api.create_sandbox("busybox", name="worker", command=work)
             stack.ended = stack.api.create_sandbox("busybox", name="ended", wait=False, command=["sh", "-c", "exit 7"])
             stack.api.wait_sandbox(stack.ended["id"], "failed")
             stack.idle = stack.api.create_sandbox("busybox", name="sleeper")
@@ -120,9 +121,5 @@ def test_an_engine_that_hangs_makes_the_runtime_unhealthy_and_exec_still_works(o
 
 
 def test_a_condition_tells_that_live_restore_is_off(outage):
-    codes = {condition["code"] for condition in stack_conditions(outage)}
+    codes = {condition["code"] for condition in outage.api.host(outage.agent.host_id)["conditions"]}
     assert ("docker_live_restore_off" in codes) == (not outage.live_restore)
-
-
-def stack_conditions(stack):
-    return stack.api.host(stack.agent.host_id)["conditions"]

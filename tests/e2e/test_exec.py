@@ -118,7 +118,8 @@ def test_another_user_has_no_privileges_left(api, box):
 
 @pytest.mark.parametrize("argv, members, code, word", [
     (["/no/such/program"], {}, 127, "no such"), (["no-such-name"], {}, 127, "no-such-name"), (["/etc/passwd"], {}, 126, "permission"),
-    (["/etc"], {}, 126, ""), (["true"], {"workingDir": "/no/such"}, None, "/no/such"), (["true"], {"user": "nobody-knows-me"}, None, "nobody-knows-me")])
+    (["/etc"], {}, 126, ""), (["true"], {"workingDir": "/no/such"}, None, "/no/such"),
+    (["true"], {"user": "nobody-knows-me"}, None, "nobody-knows-me")])
 def test_a_program_that_cannot_start_ends_as_in_a_shell(api, box, argv, members, code, word):
     result = api.exec(box, argv, **members)
     assert result.code in ((code,) if code else (126, 127)), result

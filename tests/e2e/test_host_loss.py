@@ -1,5 +1,6 @@
 """Hosts that cannot be heard, are found again, have a wrong clock, or exist twice."""
 
+import re
 import shutil
 import time
 
@@ -7,7 +8,7 @@ import pytest
 
 from harness.fake_time import FakeClock
 from harness.stack import Stack
-from harness.waiting import assert_stays, wait_until
+from harness.waiting import assert_stays
 
 
 def test_a_silent_host_is_lost_within_ten_seconds_and_found_again_without_harm(docker, busybox_archive):
@@ -61,7 +62,7 @@ def test_a_host_whose_clock_is_an_hour_off_works_and_is_told_about_it(docker, bu
         # The heartbeats of a wrong clock keep the host alive as well.
         assert_stays(lambda: stack.host_state() == "connected", 4)
         conditions = {condition["code"]: condition for condition in stack.api.host(stack.agent.host_id)["conditions"]}
-        assert "clock_skew" in conditions and ("3600" in conditions["clock_skew"]["message"] or "hour" in conditions["clock_skew"]["message"]), conditions
+        assert re.search(rf"(3599|360[0-2]) s {'ahead of' if hours > 0 else 'behind'}", conditions["clock_skew"]["message"]), conditions
         stack.api.delete_sandbox(sandbox["id"])
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from harness.archives import Image, layer
 from harness.stack import Stack
 
 
@@ -88,7 +89,8 @@ def test_an_unknown_host_cluster_or_blueprint_is_404_with_the_member(pool):
 
 def test_a_cluster_without_hosts_is_refused_with_what_to_do(pool):
     cluster = pool.api.post("/api/clusters", {"name": "empty-cluster", "kind": "byo"})
-    problem = pool.api.problem("POST", "/api/sandboxes", 409, "failed_precondition", json={"blueprint": "busybox", "clusterId": cluster["id"]})
+    problem = pool.api.problem("POST", "/api/sandboxes", 409, "failed_precondition",
+                               json={"blueprint": "busybox", "clusterId": cluster["id"]})
     assert "no hosts" in problem["detail"] and "enroll" in problem["fix"]
 
 
@@ -99,10 +101,9 @@ def test_a_host_outside_the_cluster_is_refused(pool):
 
 
 def test_a_blueprint_for_another_architecture_fits_nowhere(pool):
-    from harness.archives import Image, layer
     other = "arm64" if pool.api.host(pool.agent.host_id)["architecture"] == "amd64" else "amd64"
-    response = pool.api.raw("POST", "/api/blueprints", params={"name": "foreign"}, data=Image([layer({"a": b"b"})], architecture=other).oci(),
-                            headers={"Content-Type": "application/x-tar"})
+    archive = Image([layer({"a": b"b"})], architecture=other).oci()
+    response = pool.api.raw("POST", "/api/blueprints?name=foreign", data=archive, headers={"Content-Type": "application/x-tar"})
     assert response.status_code == 201, response.text
     problem = pool.api.problem("POST", "/api/sandboxes", 409, "failed_precondition", json={"blueprint": "foreign"})
     assert all(other in error["detail"] for error in problem["errors"])

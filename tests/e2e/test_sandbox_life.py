@@ -143,7 +143,8 @@ def test_a_workload_that_ends_is_told_with_how_it_ended(stack, command, state, e
 
 
 def test_a_workload_that_ended_can_be_started_again(stack, processes_of):
-    sandbox = stack.api.create_sandbox("busybox", wait=False, command=["sh", "-c", "test -e /tmp/second && exec sleep 1000; touch /tmp/second; exit 4"])
+    once = "test -e /tmp/second && exec sleep 1000; touch /tmp/second; exit 4"
+    sandbox = stack.api.create_sandbox("busybox", wait=False, command=["sh", "-c", once])
     failed = stack.api.wait_sandbox(sandbox["id"], "failed")
     again = stack.api.start_sandbox(failed["id"])
     assert again["generation"] == 2 and "exit" not in again
@@ -232,8 +233,12 @@ def test_start_and_stop_in_quick_turn_end_where_the_last_word_says(stack):
     for _ in range(4):
         stack.api.stop_sandbox(sandbox["id"], grace_ms=0, wait=False)
         stack.api.start_sandbox(sandbox["id"], wait=False)
-    final = wait_until(lambda: (s := stack.api.sandbox(sandbox["id"]))["observedGeneration"] == s["generation"] and s["state"] == "running" and s, 30)
-    assert final["generation"] == 9
+
+    def settled():
+        now = stack.api.sandbox(sandbox["id"])
+        return now["observedGeneration"] == now["generation"] and now["state"] == "running" and now
+
+    assert wait_until(settled, 30)["generation"] == 9
     assert stack.api.exec(sandbox, ["echo", "up"]).check() == "up\n"
 
 

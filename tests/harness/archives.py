@@ -123,6 +123,7 @@ def two_images(first, second):
     manifests = [image.manifest_bytes() for image in (first, second)]
     index = {"schemaVersion": 2, "manifests": [
         {"mediaType": MANIFEST_TYPE, "digest": f"sha256:{sha256(data)}", "size": len(data)} for data in manifests]}
-    blobs = {sha256(data): data for image in (first, second) for data in [image.manifest_bytes(), image.config_bytes(), *image.sent_layers()]}
+    parts = [part for image in (first, second) for part in (image.manifest_bytes(), image.config_bytes(), *image.sent_layers())]
+    blobs = {sha256(data): data for data in parts}
     return tar_of([Entry("oci-layout", b'{"imageLayoutVersion":"1.0.0"}'), Entry("index.json", json.dumps(index).encode()),
                    *[Entry(f"blobs/sha256/{name}", data) for name, data in blobs.items()]])

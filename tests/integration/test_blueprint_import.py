@@ -1,13 +1,14 @@
 """Uploading image archives: what is an image, what is not, and that nothing of a refused one is kept."""
 
 import base64
+import concurrent.futures
 import gzip
 import hashlib
 import http.client
 import json
 import os
 import tarfile
-import threading
+import types
 
 import pytest
 
@@ -51,8 +52,12 @@ def test_every_form_of_one_image_gives_the_same_blueprint_digest(control_plane, 
     response = upload(control_plane, name, data, **{"Content-Digest": content_digest(data)})
     assert response.status_code == 201, response.text
     blueprint = response.json()
-    manifest = {"architecture": "amd64", "config": {"digest": f"sha256:{sha256(image.config_bytes())}", "sizeBytes": len(image.config_bytes())},
-                "formatVersion": 1, "layers": [{"digest": f"sha256:{sha256(image.layers[0])}", "sizeBytes": len(image.layers[0])}], "os": "linux"}
+
+    def part(content):
+        return {"digest": f"sha256:{sha256(content)}", "sizeBytes": len(content)}
+
+    manifest = {"architecture": "amd64", "config": part(image.config_bytes()), "formatVersion": 1, "layers": [part(image.layers[0])],
+                "os": "linux"}
     canonical = json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()
     assert blueprint["digest"] == f"sha256:{sha256(canonical)}"
     assert blueprint["archiveDigest"] == f"sha256:{sha256(data)}"
@@ -81,17 +86,13 @@ def _with(entries, *more):
     return tar_of([*entries, *more])
 
 
-def _renamed(entries, old, new):
-    return [Entry(new if entry.name == old else entry.name, entry.data, entry.kind) for entry in entries]
-
-
 def _blob(data):
     return f"blobs/sha256/{sha256(data)}"
 
 
-def _swapped(image, data):
-    """The layer's blob has other bytes than its name says."""
-    return [Entry(entry.name, data if entry.name == _blob(image.layers[0]) else entry.data) for entry in image.oci_entries()]
+def _replaced(image, name, **members):
+    """The OCI layout of the image with another entry in the place of this one."""
+    return tar_of([Entry(name, **members) if entry.name == name else entry for entry in image.oci_entries()])
 
 
 def _without(entries, name):
@@ -111,9 +112,9 @@ BAD = [
     ("an absolute name", _with(GOOD.oci_entries(), Entry("/etc/cron.d/evil", b"x")), 400, "archive_unsafe_path"),
     ("a name that climbs out", _with(GOOD.oci_entries(), Entry("../../etc/cron.d/evil", b"x")), 400, "archive_unsafe_path"),
     ("a name that climbs in the middle", _with(GOOD.oci_entries(), Entry("blobs/../../evil", b"x")), 400, "archive_unsafe_path"),
-    ("a symbolic link", _with(GOOD.oci_entries(), Entry("index2.json", kind=tarfile.SYMTYPE, link="/etc/shadow")), 400, "archive_unsafe_entry"),
-    ("a blob that is a symbolic link", tar_of([Entry(e.name, kind=tarfile.SYMTYPE, link="/etc/shadow") if e.name == _blob(GOOD.layers[0]) else e
-                                               for e in GOOD.oci_entries()]), 400, "archive_unsafe_entry"),
+    ("a symbolic link", _with(GOOD.oci_entries(), Entry("link", kind=tarfile.SYMTYPE, link="/etc/shadow")), 400, "archive_unsafe_entry"),
+    ("a blob that is a symbolic link", _replaced(GOOD, _blob(GOOD.layers[0]), kind=tarfile.SYMTYPE, link="/etc/shadow"), 400,
+     "archive_unsafe_entry"),
     ("a hard link", _with(GOOD.oci_entries(), Entry("again", kind=tarfile.LNKTYPE, link="index.json")), 400, "archive_unsafe_entry"),
     ("a hard link out", _with(GOOD.oci_entries(), Entry("again", kind=tarfile.LNKTYPE, link="/etc/shadow")), 400, "archive_unsafe_entry"),
     ("a block device", _with(GOOD.oci_entries(), DEVICE), 400, "archive_unsafe_entry"),
@@ -123,7 +124,7 @@ BAD = [
     ("a layer entry that climbs out", Image([layer({"../../evil": b"x"})]).oci(), 400, "archive_unsafe_path"),
     ("a layer hard link that climbs out", Image([layer({}, [Entry("l", kind=tarfile.LNKTYPE, link="../../etc/shadow")])]).oci(), 400,
      "archive_unsafe_path"),
-    ("a layer's bytes are others than its name says", tar_of(_swapped(GOOD, b"other bytes")), 422, "digest_mismatch"),
+    ("a layer's bytes are others than its name says", _replaced(GOOD, _blob(GOOD.layers[0]), data=b"other bytes"), 422, "digest_mismatch"),
     ("a diff_id that lies", GOOD.changed(diff_ids=["sha256:" + "0" * 64]).oci(), 422, "digest_mismatch"),
     ("a diff_id that lies, docker save", GOOD.changed(diff_ids=["sha256:" + "0" * 64]).docker_save(), 422, "digest_mismatch"),
     ("fewer diff_ids than layers", GOOD.changed(diff_ids=[f"sha256:{sha256(GOOD.layers[0])}"] * 2).oci(), 400, "archive_not_an_image"),
@@ -133,9 +134,8 @@ BAD = [
     ("an image without layers", Image([]).oci(), 400, "archive_not_an_image"),
     ("a layer that is no tar", Image([b"plain text, no tar" * 100]).oci(), 400, "archive_not_an_image"),
     ("128 layers", Image([layer({f"f{i}": b""}) for i in range(128)]).oci(), 400, "too_many_layers"),
-    ("a layer with a foreign media type", GOOD.changed(media_type="application/vnd.example.layer+zstd").oci(), 415, "unsupported_media_type"),
-    ("an index that is no JSON", tar_of([Entry("index.json", b"{") if e.name == "index.json" else e for e in GOOD.oci_entries()]), 400,
-     "archive_not_an_image"),
+    ("a foreign type of layer", GOOD.changed(media_type="application/vnd.example.layer+zstd").oci(), 415, "unsupported_media_type"),
+    ("an index that is no JSON", _replaced(GOOD, "index.json", data=b"{"), 400, "archive_not_an_image"),
     ("one name twice", _with(GOOD.oci_entries(), Entry("index.json", b"{}")), 400, "archive_unsafe_entry"),
 ]
 
@@ -169,7 +169,8 @@ def test_a_content_digest_that_does_not_fit_the_body_is_refused(control_plane, l
     assert kept(control_plane.server.data_dir) == before
 
 
-@pytest.mark.parametrize("value", ["", "nonsense", "sha-256=:short:", "md5=:1B2M2Y8AsgTpgAmY7PhCfg==:", "sha-256=:" + "A" * 43 + "=:, sha-512=:AA==:"])
+@pytest.mark.parametrize("value", [
+    "", "nonsense", "sha-256=:short:", "md5=:1B2M2Y8AsgTpgAmY7PhCfg==:", "sha-256=:" + "A" * 43 + "=:, sha-512=:AA==:"])
 def test_a_malformed_content_digest_is_a_bad_request(control_plane, value):
     check_problem(upload(control_plane, "malformed-digest", small_image().oci(), **{"Content-Digest": value}), 400, "invalid_argument")
 
@@ -212,21 +213,17 @@ def test_a_taken_name_is_told_before_the_body_is_read(control_plane):
 
 
 def test_of_two_uploads_with_one_name_exactly_one_wins(control_plane):
-    statuses = []
-    threads = [threading.Thread(target=lambda i=i: statuses.append(upload(control_plane, "race", small_image(f"racer {i}").oci()).status_code))
-               for i in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(statuses) == [201] + [409] * 7
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        statuses = pool.map(lambda i: upload(control_plane, "race", small_image(f"racer {i}").oci()).status_code, range(8))
+        assert sorted(statuses) == [201] + [409] * 7
 
 
 def start_upload(server, name, data, length):
     """An upload that promises `length` bytes and sends only `data` so far."""
     connection = http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=30)
     connection.putrequest("POST", f"/api/blueprints?name={name}")
-    for header, value in (("Authorization", f"Bearer {server.api_key}"), ("Content-Type", "application/x-tar"), ("Content-Length", str(length))):
+    for header, value in (("Authorization", f"Bearer {server.api_key}"), ("Content-Type", "application/x-tar"),
+                          ("Content-Length", str(length))):
         connection.putheader(header, value)
     connection.endheaders()
     connection.send(data)
@@ -276,7 +273,7 @@ def test_a_full_disk_of_the_server_is_507_and_keeps_nothing(tmp_path):
             server.init()
             server.start()
             api = ApiClient(server.base_url, server.api_key)
-            stack = type("Stack", (), {"api": api, "server": server})
+            stack = types.SimpleNamespace(api=api, server=server)
             big = Image([layer({"big": os.urandom(40 << 20)})]).oci()
             before, free = kept(server.data_dir), disk.free_bytes()
             problem = check_problem(upload(stack, "too-big", big), 507, "resource_exhausted")

@@ -1,10 +1,10 @@
 """Client certificates over their life: renewal in time, renewal after expiry, revocation."""
 
-import datetime
 import time
 
 import pytest
 import websocket
+from cryptography import x509
 
 from harness.agent_protocol import FakeAgent, make_csr, make_key, messages
 from harness.fake_time import FakeClock
@@ -16,7 +16,6 @@ LIFETIME = 9  # seconds, for tests that watch a renewal happen
 
 def serial_of(agent):
     """Of the certificate that a real agent has on disk."""
-    from cryptography import x509
     pem = (agent.state_dir / "identity" / "credential.pem").read_bytes()
     return x509.load_pem_x509_certificate(pem[pem.index(b"-----BEGIN CERTIFICATE-----"):]).serial_number
 

@@ -202,8 +202,8 @@ def closed_after(stack, frame_type, payload, text=False):
     (OPEN, b'{"kind":"exec","sandboxId":"x","argv":["a\\u0000"]}', 4400),
     (OPEN, b'{"kind":"exec","sandboxId":"sbx_00000000000000000000","argv":["a"]}', 4404),
     (OPEN, b"x" * 65_537, 1009), (OPEN, b"x" * 10_000_000, 1009),
-], ids=["stdin first", "unknown type", "reserved type", "the server's type", "an empty message", "empty open", "no JSON", "no object", "no UTF-8",
-        "no program", "unknown kind", "unknown member", "NUL", "unknown sandbox", "one byte too long", "far too long"])
+], ids=["stdin first", "unknown type", "reserved type", "the server's type", "an empty message", "empty open", "no JSON", "no object",
+        "no UTF-8", "no program", "unknown kind", "unknown member", "NUL", "unknown sandbox", "one byte too long", "far too long"])
 def test_a_bad_first_session_frame_is_closed_with_its_code(control_plane, frame_type, payload, code):
     try:
         closed, frames = closed_after(control_plane, frame_type, payload)
