@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "agent/daemon/host_picture.h"
+#include "agent/daemon/startup_memory.h"
 #include "agent/sessions/exec_session.h"
 #include "base/log.h"
 
@@ -195,8 +196,11 @@ Task<void> AgentDaemon::sweep() {
 }
 
 Task<void> AgentDaemon::watchHealth() {
+  // By the first look the link is up and what was there before is adopted.
+  bool started = false;
   while (true) {
     co_await sleepFor(kHealthEvery);
+    if (!std::exchange(started, true)) releaseStartupMemory();
     const auto report = co_await docker_.health(Deadline::after(kHealthCall));
     if (facts_.runtimes.front() != report.health || facts_.conditions != report.conditions) {
       logInfo("runtime_changed", {{"runtime", report.health.name},
