@@ -12,7 +12,7 @@ Details (JUnit and gtest XML, outputs of failures) lie in <build dir>/test-resul
     GS_BUILD_DIR      build/release    the build under test
     GS_FUZZ_SECONDS   5                per fuzz target
     GS_SIM_SEEDS      400              fixed seeds of the simulation
-    GS_SIM_SECONDS    15               fresh seeds of the simulation for so long
+    GS_SIM_SECONDS    3                fresh seeds of the simulation for so long (`make sim` is the place for long runs)
     GS_JOBS           processors       unit-test programs at a time
 """
 
@@ -36,7 +36,7 @@ RESULTS = BUILD / "test-results"
 JOBS = int(os.environ.get("GS_JOBS") or os.cpu_count() or 1)
 FUZZ_SECONDS = int(os.environ.get("GS_FUZZ_SECONDS") or 5)
 SIM_SEEDS = int(os.environ.get("GS_SIM_SEEDS", "400"))
-SIM_SECONDS = int(os.environ.get("GS_SIM_SECONDS", "15"))
+SIM_SECONDS = int(os.environ.get("GS_SIM_SECONDS", "3"))
 UNIT_TIMEOUT = 600
 PYTEST_TIMEOUT = 3600
 SCRIPT_COUNT = re.compile(r"^(\d+) passed(?:, (\d+) failed)?(?:, (\d+) skipped)?\s*$")
