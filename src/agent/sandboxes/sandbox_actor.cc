@@ -133,7 +133,6 @@ Task<void> SandboxActor::run() {
     if (!done) co_await handleFailure(decision.step, generation, std::move(done).error());
   }
   co_await closeGuestChannel();
-  // Again: the removal may have been done by an agent that died before it got here.
   removeRunDir();
   if (const auto forgotten = co_await parts_.journal.forget(record_.assignment.sandboxId); !forgotten) {
     logWarn("journal_forget_failed", {{"sandbox", record_.assignment.sandboxId.text()},
@@ -196,6 +195,12 @@ Task<Status> SandboxActor::inspect() {
   }
   if (!*answer) {
     facts_.container = Seen::kAbsent;
+    if (record_.assignment.desired == DesiredState::kDeleted) {
+      // The container may have been removed by an agent that died before it got to the rest. "Deleted" is told only when
+      // nothing is left.
+      co_await closeGuestChannel();
+      removeRunDir();
+    }
     co_return Status();
   }
   const RuntimeContainer& container = **answer;
