@@ -7,6 +7,9 @@ namespace {
 
 constexpr std::size_t kTicketBytes = 16;
 constexpr std::size_t kTicketsPerMessage = 16;
+// The handshake of the next spare takes both sides longer than a short session does. It comes when that is over, or
+// beside one that goes on, and never before its first frame.
+constexpr Millis kRefillDelay{20};
 
 }  // namespace
 
@@ -36,6 +39,11 @@ Task<void> ChannelPool::park(std::shared_ptr<WebSocket> socket) {
   const auto use = std::make_shared<Use>(executor_);
   spares_.push_back({socket, use});
   changed_.notifyAll();
+  while (!use->over && !use->taken) co_await use->changed.waitUntil(Deadline::never());
+  if (use->taken) {
+    co_await use->changed.waitUntil(Deadline::after(kRefillDelay));
+    askForMissing();
+  }
   while (!use->over) co_await use->changed.waitUntil(Deadline::never());
 }
 
@@ -62,7 +70,8 @@ Task<Result<std::shared_ptr<WebSocket>>> ChannelPool::take(Deadline deadline) {
       std::erase_if(inUse_, [](const auto& weak) { return weak.expired(); });
       inUse_.push_back(spare.socket);
       waiting.leave();
-      askForMissing();
+      spare.use->taken = true;
+      spare.use->changed.notifyAll();
       co_return std::shared_ptr<WebSocket>(spare.socket.get(), [spare](WebSocket*) { spare.use->end(); });
     }
     if (closed_) co_return fail(ErrorCode::kUnavailable, "the link to the host was lost");

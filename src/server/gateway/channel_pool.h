@@ -41,6 +41,7 @@ class ChannelPool {
   struct Use {
     explicit Use(const Executor& executor) : changed(executor) {}
     Event changed;
+    bool taken = false;
     bool over = false;
     void end() {
       over = true;
