@@ -75,7 +75,7 @@ def forget_peak(pid):
 
 def measure(bench):
     stack = bench.stack
-    # n is small here on purpose: each round moves half a gigabyte three times.
+    # Each round moves half a gigabyte three times: a slow machine stops early rather than taking half an hour.
     rounds, megabytes = (2, 32) if bench.quick else (30, 512)
     archive = Archive(stack.directory, megabytes)
     cli = stack.cli()
