@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,13 @@ from harness.stack import Stack
 FIXTURES = sorted(path.parent for path in (Path(__file__).resolve().parents[1] / "fixtures").glob("*/server.db"))
 # What time alone changes: nobody is connected to a server that was just started, and a key's use is written down.
 MOVES = {"hosts": {"state", "disconnectReason", "connectedAt", "version"}, "sandboxes": {"state", "reason", "message"}, "api-keys": {"lastUsedAt"}}
+
+
+def as_time_left_it(item):
+    """A token's state follows from its expiry, and fixtures only get older."""
+    if item.get("state") in ("active", "exhausted") and datetime.fromisoformat(item["expiresAt"].replace("Z", "+00:00")) <= datetime.now(timezone.utc):
+        return {**item, "state": "expired"}
+    return item
 
 
 def test_there_are_databases_of_earlier_versions():
@@ -31,7 +39,7 @@ def test_a_servers_database_of_an_earlier_version_is_served_by_this_one(fixture)
         for kind, then in expected.items():
             now = {item["id"]: item for item in api.list_all(f"/api/{kind}")}
             assert set(now) == {item["id"] for item in then}, kind
-            for item in then:
+            for item in map(as_time_left_it, then):
                 for member, value in item.items():
                     if member not in MOVES.get(kind, ()):
                         assert now[item["id"]].get(member) == value, (kind, item["id"], member)

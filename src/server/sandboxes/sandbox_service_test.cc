@@ -116,12 +116,10 @@ TEST_F(SandboxServiceTest, DoesNotPromiseAHostsMemoryTwiceToConcurrentCreations)
       } else {
         EXPECT_EQ(result.error().reason, "no_host_fits") << result.error().describe();
       }
-      if (++ended == 3) loop_.stop();
+      ++ended;
     });
   }
-  loop_.restart();  // the end of the last run() may have left it stopped
-  loop_.run();
-  loop_.restart();
+  runUntil([&] { return ended == 3; });
   EXPECT_EQ(made, 2) << "2 GiB hold two of 1 GiB";
 }
 
@@ -203,9 +201,7 @@ TEST_F(SandboxServiceTest, WaitsUntilTheStateComesAndNotForAnEndThatIsPast) {
   running.state = SandboxState::kRunning;
   asio::co_spawn(loop_, store_->applyObservation(made.hostId, running),
                  [&](std::exception_ptr, Result<SandboxRecord>) { events_->notify(made.id); });
-  loop_.restart();  // the end of the last run() may have left it stopped
-  loop_.run();
-  loop_.restart();
+  runUntil([&] { return answer.has_value(); });
   ASSERT_TRUE(answer && *answer);
   EXPECT_EQ((*answer)->state, SandboxState::kRunning) << "the failure before the start is no answer";
 }

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include "async/run_task.h"
 #include "server/store/store.h"
 
@@ -18,6 +20,16 @@ class StoreTest : public ::testing::Test {
   template <class T>
   T run(Task<T> task) {
     return runTask(loop_, std::move(task));
+  }
+
+  // For tasks that were spawned on the loop. A pool thread that lets go of the loop late stops it, so one run() ends
+  // nothing for certain.
+  void runUntil(const std::function<bool()>& ended) {
+    while (!ended()) {
+      loop_.restart();
+      loop_.run();
+    }
+    loop_.restart();
   }
 
   WallTime now() const { return clock_.wallNow(); }
