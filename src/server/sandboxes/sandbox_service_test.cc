@@ -105,7 +105,6 @@ TEST_F(SandboxServiceTest, DoesNotPromiseAHostsMemoryTwiceToConcurrentCreations)
   addUsableHost();
   int made = 0;
   int ended = 0;
-  const auto work = asio::make_work_guard(loop_);
   for (int i = 0; i < 3; ++i) {
     SandboxWish wish;
     wish.blueprint = "debian";

@@ -22,12 +22,13 @@ class StoreTest : public ::testing::Test {
     return runTask(loop_, std::move(task));
   }
 
-  // For tasks that were spawned on the loop. A pool thread that lets go of the loop late stops it, so one run() ends
-  // nothing for certain.
+  // For tasks that were spawned on the loop. A pool thread that lets go of the loop late stops it, so the end
+  // of a run says nothing.
   void runUntil(const std::function<bool()>& ended) {
+    const auto work = asio::make_work_guard(loop_);
     while (!ended()) {
       loop_.restart();
-      loop_.run();
+      loop_.run_one();
     }
     loop_.restart();
   }
