@@ -15,6 +15,7 @@ namespace gs {
 using WallTime = std::chrono::sys_time<std::chrono::milliseconds>;
 using SteadyTime = std::chrono::steady_clock::time_point;
 using Millis = std::chrono::milliseconds;
+using Seconds = std::chrono::seconds;
 
 class Clock {
  public:

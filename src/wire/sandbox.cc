@@ -10,7 +10,8 @@ struct Named {
 };
 
 constexpr Named<DesiredState> kDesired[] = {
-    {DesiredState::kRunning, "running"}, {DesiredState::kStopped, "stopped"}, {DesiredState::kDeleted, "deleted"}};
+    {DesiredState::kRunning, "running"}, {DesiredState::kStopped, "stopped"}, {DesiredState::kDeleted, "deleted"},
+    {DesiredState::kArchived, "archived"}};
 
 constexpr Named<SandboxState> kStates[] = {
     {SandboxState::kRequested, "requested"}, {SandboxState::kPlacing, "placing"},
@@ -19,6 +20,15 @@ constexpr Named<SandboxState> kStates[] = {
     {SandboxState::kArchived, "archived"}, {SandboxState::kFailed, "failed"},
     {SandboxState::kDeleting, "deleting"}, {SandboxState::kDeleted, "deleted"},
     {SandboxState::kUnknown, "unknown"}};
+
+constexpr Named<RestartMode> kRestartModes[] = {
+    {RestartMode::kNever, "never"}, {RestartMode::kOnFailure, "on_failure"}, {RestartMode::kAlways, "always"}};
+
+constexpr Named<ExitCause> kExitCauses[] = {
+    {ExitCause::kUnspecified, ""},           {ExitCause::kExited, "exited"},
+    {ExitCause::kOutOfMemory, "oom_killed"}, {ExitCause::kStopped, "stopped"},
+    {ExitCause::kDisconnected, "disconnected"}, {ExitCause::kHostRestarted, "host_restarted"},
+    {ExitCause::kRuntimeLost, "runtime_lost"},  {ExitCause::kKilled, "killed"}};
 
 template <class State, std::size_t N>
 std::string_view nameOf(const Named<State> (&table)[N], State state) {
@@ -42,6 +52,10 @@ std::string_view desiredStateName(DesiredState state) { return nameOf(kDesired, 
 std::string_view sandboxStateName(SandboxState state) { return nameOf(kStates, state); }
 Result<DesiredState> parseDesiredState(std::string_view name) { return stateOf(kDesired, name); }
 Result<SandboxState> parseSandboxState(std::string_view name) { return stateOf(kStates, name); }
+std::string_view restartModeName(RestartMode mode) { return nameOf(kRestartModes, mode); }
+Result<RestartMode> parseRestartMode(std::string_view name) { return stateOf(kRestartModes, name); }
+std::string_view exitCauseName(ExitCause cause) { return nameOf(kExitCauses, cause); }
+ExitCause parseExitCause(std::string_view name) { return stateOf(kExitCauses, name).value_or(ExitCause::kUnspecified); }
 
 std::string assignmentsDigest(std::vector<AssignmentVersion> versions) {
   std::ranges::sort(versions, {}, [](const AssignmentVersion& v) { return v.sandboxId.text(); });
@@ -65,13 +79,15 @@ constexpr WireState kObserved[] = {
     {SandboxState::kProvisioning, pb::OBSERVED_STATE_PROVISIONING}, {SandboxState::kStarting, pb::OBSERVED_STATE_STARTING},
     {SandboxState::kRunning, pb::OBSERVED_STATE_RUNNING},           {SandboxState::kStopped, pb::OBSERVED_STATE_STOPPED},
     {SandboxState::kFailed, pb::OBSERVED_STATE_FAILED},             {SandboxState::kDeleting, pb::OBSERVED_STATE_DELETING},
-    {SandboxState::kDeleted, pb::OBSERVED_STATE_DELETED},           {SandboxState::kUnknown, pb::OBSERVED_STATE_UNKNOWN}};
+    {SandboxState::kDeleted, pb::OBSERVED_STATE_DELETED},           {SandboxState::kUnknown, pb::OBSERVED_STATE_UNKNOWN},
+    {SandboxState::kArchived, pb::OBSERVED_STATE_ARCHIVED}};
 
 pb::DesiredState desiredOut(DesiredState state) {
   switch (state) {
     case DesiredState::kRunning: return pb::DESIRED_STATE_RUNNING;
     case DesiredState::kStopped: return pb::DESIRED_STATE_STOPPED;
     case DesiredState::kDeleted: return pb::DESIRED_STATE_DELETED;
+    case DesiredState::kArchived: return pb::DESIRED_STATE_ARCHIVED;
   }
   return pb::DESIRED_STATE_UNSPECIFIED;
 }
@@ -81,6 +97,7 @@ Result<DesiredState> desiredIn(pb::DesiredState state) {
     case pb::DESIRED_STATE_RUNNING: return DesiredState::kRunning;
     case pb::DESIRED_STATE_STOPPED: return DesiredState::kStopped;
     case pb::DESIRED_STATE_DELETED: return DesiredState::kDeleted;
+    case pb::DESIRED_STATE_ARCHIVED: return DesiredState::kArchived;
     default: return fail(fieldError("desired", "is not a state that this version knows"));
   }
 }
@@ -102,6 +119,19 @@ void write(const SandboxSpec& value, pb::SandboxSpec* out) {
   resources->set_cpu_millis(value.resources.cpuMillis);
   resources->set_memory_bytes(value.resources.memoryBytes);
   resources->set_pids(value.resources.pids);
+  if (value.restart.mode != RestartMode::kNever) {
+    out->mutable_restart()->set_mode(static_cast<pb::RestartPolicy::Mode>(value.restart.mode));
+    out->mutable_restart()->set_max_restarts(value.restart.maxRestarts);
+  }
+  out->set_stop_after_disconnect_s(static_cast<std::uint32_t>(value.stopAfterDisconnect.count()));
+}
+
+Result<RestartPolicy> read(const pb::RestartPolicy& in) {
+  constexpr std::uint32_t kMostRestarts = 1'000'000;
+  if (!pb::RestartPolicy::Mode_IsValid(in.mode())) return fail(fieldError("restart.mode", "is not one that this version knows"));
+  if (in.max_restarts() > kMostRestarts) return fail(fieldError("restart.max_restarts", "is above 1000000"));
+  // The numbers are the same on both sides; see write().
+  return RestartPolicy{static_cast<RestartMode>(in.mode()), in.max_restarts()};
 }
 
 Result<SandboxSpec> read(const pb::SandboxSpec& in) {
@@ -127,6 +157,10 @@ Result<SandboxSpec> read(const pb::SandboxSpec& in) {
   out.workingDir = in.working_dir();
   out.user = in.user();
   out.resources = {in.resources().cpu_millis(), in.resources().memory_bytes(), in.resources().pids()};
+  if (in.has_restart()) {
+    GS_TRY(out.restart, read(in.restart()));
+  }
+  out.stopAfterDisconnect = Seconds(in.stop_after_disconnect_s());
   return out;
 }
 
@@ -135,6 +169,12 @@ void write(const ExitInfo& value, pb::ExitInfo* out) {
   out->set_signal(value.signal);
   out->set_oom_killed(value.oomKilled);
   wire::write(value.at, out->mutable_at());
+  out->set_cause(static_cast<pb::ExitCause>(value.cause));
+}
+
+// A cause of a later version is a cause that is not known here.
+ExitCause causeIn(pb::ExitCause cause) {
+  return pb::ExitCause_IsValid(cause) ? static_cast<ExitCause>(cause) : ExitCause::kUnspecified;
 }
 
 }  // namespace
@@ -151,6 +191,7 @@ void write(const Observation& value, pb::Observation* out) {
   if (value.exit) write(*value.exit, out->mutable_exit());
   write(value.observedAt, out->mutable_observed_at());
   if (value.startedAt) write(*value.startedAt, out->mutable_started_at());
+  out->set_restarts(value.restarts);
 }
 
 Result<Observation> read(const pb::Observation& in) {
@@ -166,10 +207,11 @@ Result<Observation> read(const pb::Observation& in) {
   out.reason = in.reason();
   out.message = in.message();
   if (in.has_exit()) {
-    out.exit = ExitInfo{in.exit().code(), in.exit().signal(), in.exit().oom_killed(), read(in.exit().at())};
+    out.exit = ExitInfo{in.exit().code(), in.exit().signal(), in.exit().oom_killed(), read(in.exit().at()), causeIn(in.exit().cause())};
   }
   out.observedAt = read(in.observed_at());
   if (in.has_started_at()) out.startedAt = read(in.started_at());
+  out.restarts = in.restarts();
   return out;
 }
 
@@ -180,6 +222,7 @@ void write(const Assignment& value, pb::Assignment* out) {
   write(value.spec, out->mutable_spec());
   out->set_stop_grace_ms(static_cast<std::uint32_t>(value.stopGrace.count()));
   if (value.known) write(*value.known, out->mutable_known());
+  out->set_root_generation(value.rootGeneration);
 }
 
 Result<Assignment> read(const pb::Assignment& in) {
@@ -195,6 +238,8 @@ Result<Assignment> read(const pb::Assignment& in) {
     GS_TRY(out.known, read(in.known()));
     if (out.known->sandboxId != out.sandboxId) return fail(fieldError("known", "is of another sandbox"));
   }
+  if (in.root_generation() > in.generation()) return fail(fieldError("root_generation", "is above generation"));
+  out.rootGeneration = in.root_generation();
   return out;
 }
 

@@ -15,7 +15,7 @@
 
 namespace gs {
 
-enum class DesiredState : std::uint8_t { kRunning, kStopped, kDeleted };
+enum class DesiredState : std::uint8_t { kRunning, kStopped, kDeleted, kArchived };
 
 // The states of design §4. The first three and kArchived exist in the control plane only.
 enum class SandboxState : std::uint8_t {
@@ -44,6 +44,16 @@ struct Resources {
   friend bool operator==(const Resources&, const Resources&) = default;
 };
 
+enum class RestartMode : std::uint8_t { kNever, kOnFailure, kAlways };
+[[nodiscard]] std::string_view restartModeName(RestartMode mode);  // "on_failure"
+[[nodiscard]] Result<RestartMode> parseRestartMode(std::string_view name);
+
+struct RestartPolicy {
+  RestartMode mode = RestartMode::kNever;
+  std::uint32_t maxRestarts = 0;  // in one generation; 0: no limit
+  friend bool operator==(const RestartPolicy&, const RestartPolicy&) = default;
+};
+
 struct SandboxSpec {
   std::string name;
   std::string runtime = "docker";
@@ -54,14 +64,30 @@ struct SandboxSpec {
   std::string workingDir;
   std::string user;
   Resources resources;
+  RestartPolicy restart;
+  Seconds stopAfterDisconnect{0};  // 0: keep
   friend bool operator==(const SandboxSpec&, const SandboxSpec&) = default;
 };
+
+enum class ExitCause : std::uint8_t {
+  kUnspecified,
+  kExited,
+  kOutOfMemory,
+  kStopped,
+  kDisconnected,
+  kHostRestarted,
+  kRuntimeLost,
+  kKilled,
+};
+[[nodiscard]] std::string_view exitCauseName(ExitCause cause);  // "oom_killed"; kUnspecified: empty
+[[nodiscard]] ExitCause parseExitCause(std::string_view name);  // unknown: kUnspecified
 
 struct ExitInfo {
   int code = 0;
   int signal = 0;
   bool oomKilled = false;
   WallTime at{};
+  ExitCause cause = ExitCause::kUnspecified;
   friend bool operator==(const ExitInfo&, const ExitInfo&) = default;
 };
 
@@ -75,6 +101,7 @@ struct Observation {
   std::optional<ExitInfo> exit;
   WallTime observedAt{};
   std::optional<WallTime> startedAt;
+  std::uint32_t restarts = 0;
   friend bool operator==(const Observation&, const Observation&) = default;
 };
 
@@ -86,6 +113,7 @@ struct Assignment {
   Millis stopGrace{10'000};
   // The last observation that the control plane has; only towards a host that does not know the sandbox.
   std::optional<Observation> known;
+  std::uint64_t rootGeneration = 0;
   friend bool operator==(const Assignment&, const Assignment&) = default;
 };
 

@@ -78,6 +78,18 @@ Assignment assignmentWithMemory() {
   return a;
 }
 
+Assignment wholeAssignment() {
+  Assignment a = sampleAssignment();
+  a.desired = DesiredState::kArchived;
+  a.spec.restart = {RestartMode::kOnFailure, 5};
+  a.spec.stopAfterDisconnect = Seconds(600);
+  a.rootGeneration = 6;
+  a.known = sampleObservation();
+  a.known->restarts = 2;
+  a.known->exit->cause = ExitCause::kOutOfMemory;
+  return a;
+}
+
 AgentMessage up(decltype(AgentMessage::body) body) { return {5, std::move(body)}; }
 ServerMessage down(decltype(ServerMessage::body) body) { return {5, std::move(body)}; }
 
@@ -140,6 +152,8 @@ std::vector<GoldenCase> allCases() {
       goldenDown("OpenChannels", channels),
       golden("Assignment", sampleAssignment(), decodeAssignment),
       golden("Assignment.known", assignmentWithMemory(), decodeAssignment),
+      golden("Assignment.whole", wholeAssignment(), decodeAssignment),
+      golden("RestartPolicy", wholeAssignment(), decodeAssignment),
       golden("SandboxSpec", sampleAssignment(), decodeAssignment),
       golden("BlueprintRef", sampleAssignment(), decodeAssignment),
       golden("Resources", sampleAssignment(), decodeAssignment),

@@ -120,7 +120,6 @@ Json sandbox(const SandboxRecord& record) {
   Json out{{"id", record.id.text()},
            {"name", record.name},
            {"clusterId", record.clusterId.text()},
-           {"hostId", record.hostId.text()},
            {"blueprint",
             {{"id", record.blueprintId.text()},
              {"name", record.spec.blueprintName},
@@ -133,6 +132,7 @@ Json sandbox(const SandboxRecord& record) {
            {"createdAt", formatTime(record.createdAt)},
            {"updatedAt", formatTime(record.updatedAt)},
            {"createdBy", record.createdBy.text()}};
+  if (!record.hostId.empty()) out["hostId"] = record.hostId.text();
   putSpec(out, record.spec);
   if (!record.reason.empty()) out["reason"] = record.reason;
   if (!record.message.empty()) out["message"] = cutText(record.message, kMaxMessage);

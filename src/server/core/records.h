@@ -133,13 +133,20 @@ struct BlueprintRecord {
   WallTime createdAt{};
 };
 
+// Where a sandbox may run, as its creator said: kept, because it may be placed more than once in its life.
+struct SandboxDemands {
+  std::optional<HostId> host;  // that one and no other
+  std::map<std::string, std::string> tags;
+  std::vector<std::string> traits;
+};
+
 // `state`, `reason` and `message` are as a client sees them: `unknown` while the host cannot be heard and `deleting` once
 // deletion is wanted are derived by the store when it reads, so that the last real observation is never overwritten.
 struct SandboxRecord {
   SandboxId id;
   TenantId tenantId;
   ClusterId clusterId;
-  HostId hostId;
+  HostId hostId;  // empty while it waits for a host, and while it is archived
   std::string name;
   BlueprintId blueprintId;
   SandboxSpec spec;
@@ -152,6 +159,14 @@ struct SandboxRecord {
   std::int64_t observedGeneration = 0;
   std::int64_t sequence = 0;
   Millis stopGrace{10'000};
+  std::int64_t rootGeneration = 0;  // in which a fresh root file system was asked for last; 0: never since creation
+  std::int64_t restarts = 0;        // by its restart policy, in the observed generation
+  SandboxDemands demands;
+  std::optional<WallTime> expiresAt;  // it is deleted then; none: never
+  Seconds idleStop{0};                // it is stopped after this long without a session; 0: never
+  std::optional<WallTime> activeAt;   // the last sign of use: creation, start, a session's beginning or end
+  std::string desiredBy;              // who wished the present desired state: usr_…/key_… or "system (ttl)"; an audit actor
+  std::string exitBy;                 // who ended the last run, where somebody did
   std::optional<WallTime> startedAt;
   UserId createdBy;
   WallTime createdAt{};

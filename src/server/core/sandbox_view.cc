@@ -66,6 +66,17 @@ void showToClients(SandboxRecord& record, const HostHearing& host) {
   }
 }
 
+Assignment assignmentOf(const SandboxRecord& record) {
+  Assignment out;
+  out.sandboxId = record.id;
+  out.generation = static_cast<std::uint64_t>(record.generation);
+  out.desired = record.desired;
+  out.spec = record.spec;
+  out.stopGrace = record.stopGrace;
+  out.rootGeneration = static_cast<std::uint64_t>(record.rootGeneration);
+  return out;
+}
+
 bool endedByItself(const SandboxRecord& observed) {
   return isCurrent(observed) && (observed.state == SandboxState::kFailed || observed.state == SandboxState::kStopped);
 }

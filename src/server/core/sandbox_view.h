@@ -19,6 +19,9 @@ struct HostHearing {
 // host as unknown; every state that is not the desired one gets a reason, and one that is loses its.
 void showToClients(SandboxRecord& record, const HostHearing& host);
 
+// What its host is told: the whole of what is wanted, in its present generation.
+[[nodiscard]] Assignment assignmentOf(const SandboxRecord& record);
+
 // Whether starting it again is a new start: it ended by itself in its present generation.
 [[nodiscard]] bool endedByItself(const SandboxRecord& observed);
 

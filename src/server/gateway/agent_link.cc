@@ -2,6 +2,7 @@
 
 #include "base/encoding.h"
 #include "base/log.h"
+#include "server/core/sandbox_view.h"
 
 namespace gs {
 namespace {
@@ -15,10 +16,6 @@ constexpr std::uint16_t kShedLoad = 4429;
 constexpr std::uint16_t kUnreadable = 1007;
 constexpr std::uint16_t kServerFault = 1011;
 constexpr Millis kAskAgain{5'000};
-
-Assignment assignmentOf(const SandboxRecord& record) {
-  return {record.id, static_cast<std::uint64_t>(record.generation), record.desired, record.spec, record.stopGrace, std::nullopt};
-}
 
 // For a host that does not know the sandbox: with what it has told of it, should it have lost its memory.
 Assignment assignmentWithMemory(const SandboxRecord& record) {
@@ -34,6 +31,7 @@ Assignment assignmentWithMemory(const SandboxRecord& record) {
   known.exit = record.exit;
   known.observedAt = record.updatedAt;
   known.startedAt = record.startedAt;
+  known.restarts = static_cast<std::uint32_t>(record.restarts);
   out.known = std::move(known);
   return out;
 }

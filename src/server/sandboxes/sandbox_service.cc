@@ -32,16 +32,6 @@ Error noHostFits(const std::vector<Rejection>& rejections, std::size_t hosts) {
   return error;
 }
 
-Assignment assignmentOf(const SandboxRecord& record) {
-  Assignment out;
-  out.sandboxId = record.id;
-  out.generation = static_cast<std::uint64_t>(record.generation);
-  out.desired = record.desired;
-  out.spec = record.spec;
-  out.stopGrace = record.stopGrace;
-  return out;
-}
-
 bool isEnd(SandboxState state) { return state == SandboxState::kFailed || state == SandboxState::kStopped; }
 
 bool endsTheWait(const SandboxRecord& record, const std::vector<SandboxState>& states) {
@@ -117,6 +107,7 @@ Task<Result<SandboxRecord>> SandboxService::place(Actor actor, SandboxWish wish,
   record.spec.workingDir = std::move(wish.workingDir);
   record.spec.user = std::move(wish.user);
   record.spec.resources = wish.resources;
+  record.demands = {std::move(wish.host), std::move(wish.requiredTags), std::move(wish.requiredTraits)};
   record.state = SandboxState::kPlacing;
   record.reason = "pending_placement";
   record.createdBy = actor.userId;

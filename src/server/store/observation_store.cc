@@ -20,6 +20,7 @@ void take(SandboxRecord& s, const Observation& o, WallTime now) {
   s.reason = o.reason;
   s.message = o.message;
   s.exit = o.exit;
+  s.restarts = o.restarts;
   if (o.startedAt) {
     s.startedAt = o.startedAt;
   } else if (o.state == SandboxState::kRunning && !s.startedAt) {

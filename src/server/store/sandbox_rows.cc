@@ -18,6 +18,8 @@ SandboxSpec specFrom(const Row& row) {
   out.resources.cpuMillis = static_cast<std::uint32_t>(row.integer(13));
   out.resources.memoryBytes = static_cast<std::uint64_t>(row.integer(14));
   out.resources.pids = static_cast<std::uint32_t>(row.integer(15));
+  out.restart = {parseRestartMode(row.text(37)).value_or(RestartMode::kNever), static_cast<std::uint32_t>(row.integer(38))};
+  out.stopAfterDisconnect = Seconds(row.integer(40));
   return out;
 }
 
@@ -26,6 +28,7 @@ std::string_view verbFor(DesiredState desired) {
     case DesiredState::kRunning: return "sandbox.start";
     case DesiredState::kStopped: return "sandbox.stop";
     case DesiredState::kDeleted: return "sandbox.delete";
+    case DesiredState::kArchived: return "sandbox.archive";
   }
   return "sandbox.update";
 }
@@ -33,7 +36,15 @@ std::string_view verbFor(DesiredState desired) {
 std::optional<ExitInfo> exitFrom(const Row& row) {
   if (row.isNull(23)) return std::nullopt;
   return ExitInfo{static_cast<int>(row.integer(20)), static_cast<int>(row.integer(21)), row.integer(22) != 0,
-                  timeAt(row, 23)};
+                  timeAt(row, 23), parseExitCause(row.text(48))};
+}
+
+SandboxDemands demandsFrom(const Row& row) {
+  SandboxDemands out;
+  if (!row.isNull(41)) out.host = HostId::trusted(row.text(41));
+  for (auto& [key, value] : unpackPairs(row.text(42))) out.tags.emplace(std::move(key), std::move(value));
+  out.traits = unpackStrings(row.text(43));
+  return out;
 }
 
 }  // namespace
@@ -50,7 +61,7 @@ SandboxRow sandboxRowFrom(const Row& row) {
   s.id = SandboxId::trusted(row.text(0));
   s.tenantId = TenantId::trusted(row.text(1));
   s.clusterId = ClusterId::trusted(row.text(2));
-  s.hostId = HostId::trusted(row.text(3));
+  if (!row.isNull(3)) s.hostId = HostId::trusted(row.text(3));
   s.name = row.text(4);
   s.blueprintId = BlueprintId::trusted(row.text(5));
   s.spec = specFrom(row);
@@ -68,7 +79,16 @@ SandboxRow sandboxRowFrom(const Row& row) {
   s.createdAt = timeAt(row, 30);
   s.updatedAt = timeAt(row, 31);
   s.version = row.integer(32);
-  out.host = {parseHostState(row.text(33)), row.text(34), findTimeAt(row, 35)};
+  // Without a host there is nobody that could be unheard.
+  if (!row.isNull(33)) out.host = {parseHostState(row.text(33)), row.text(34), findTimeAt(row, 35)};
+  s.rootGeneration = row.integer(36);
+  s.restarts = row.integer(39);
+  s.demands = demandsFrom(row);
+  s.expiresAt = findTimeAt(row, 44);
+  s.idleStop = Seconds(row.integer(45));
+  s.activeAt = findTimeAt(row, 46);
+  s.desiredBy = row.text(47);
+  s.exitBy = row.text(49);
   return out;
 }
 
@@ -98,7 +118,19 @@ Status updateSandbox(Database& db, const SandboxRecord& s) {
                                static_cast<std::int64_t>(s.stopGrace.count()),
                                bind(s.startedAt),
                                bind(s.updatedAt),
-                               s.version};
+                               s.version,
+                               s.hostId.empty() ? SqlValue() : bind(s.hostId),
+                               bind(s.clusterId),
+                               bind(s.blueprintId),
+                               s.spec.blueprintName,
+                               s.spec.manifest.text(),
+                               s.rootGeneration,
+                               s.restarts,
+                               bind(s.expiresAt),
+                               bind(s.activeAt),
+                               s.desiredBy,
+                               s.exitBy,
+                               std::string(exitCauseName(s.exit ? s.exit->cause : ExitCause::kUnspecified))};
   if (s.exit) {
     values.insert(values.end(), {std::int64_t{s.exit->code}, std::int64_t{s.exit->signal},
                                  std::int64_t{s.exit->oomKilled ? 1 : 0}, bind(s.exit->at)});
@@ -108,13 +140,17 @@ Status updateSandbox(Database& db, const SandboxRecord& s) {
   GS_CHECK(db.execute(
       "UPDATE sandbox SET desired = $2, state = $3, reason = $4, message = $5, generation = $6, "
       "observed_generation = $7, sequence = $8, stop_grace_ms = $9, started_at = $10, updated_at = $11, version = $12, "
-      "exit_code = $13, exit_signal = $14, exit_oom_killed = $15, exit_at = $16 WHERE id = $1",
+      "host_id = $13, cluster_id = $14, blueprint_id = $15, blueprint_name = $16, manifest_digest = $17, "
+      "root_generation = $18, restarts = $19, expires_at = $20, active_at = $21, desired_by = $22, exit_by = $23, "
+      "exit_cause = $24, exit_code = $25, exit_signal = $26, exit_oom_killed = $27, exit_at = $28 WHERE id = $1",
       values));
   return {};
 }
 
 Status wish(Database& db, const Actor& actor, SandboxRecord& s, DesiredState desired, Millis stopGrace, WallTime now) {
   s.desired = desired;
+  s.desiredBy = auditActor(actor);
+  if (desired == DesiredState::kRunning) s.activeAt = now;
   // The host may have seen a later generation than a database that came from a backup.
   s.generation = std::max(s.generation, s.observedGeneration) + 1;
   if (desired == DesiredState::kStopped) s.stopGrace = stopGrace;

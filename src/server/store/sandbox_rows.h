@@ -11,7 +11,9 @@ inline constexpr std::string_view kSandboxSelect =
     "s.runtime, s.command, s.env, s.working_dir, s.run_as, s.cpu_millis, s.memory_bytes, s.pids, s.desired, s.state, "
     "s.reason, s.message, s.exit_code, s.exit_signal, s.exit_oom_killed, s.exit_at, s.generation, "
     "s.observed_generation, s.sequence, s.stop_grace_ms, s.started_at, s.created_by, s.created_at, s.updated_at, "
-    "s.version, h.state, h.name, h.last_seen_at FROM sandbox s JOIN host h ON h.id = s.host_id WHERE ";
+    "s.version, h.state, h.name, h.last_seen_at, s.root_generation, s.restart_mode, s.restart_max, s.restarts, "
+    "s.stop_after_disconnect_s, s.wanted_host_id, s.wanted_tags, s.wanted_traits, s.expires_at, s.idle_stop_s, "
+    "s.active_at, s.desired_by, s.exit_cause, s.exit_by FROM sandbox s LEFT JOIN host h ON h.id = s.host_id WHERE ";
 
 // The state that showToClients() gives, for filters.
 inline constexpr std::string_view kShownState =

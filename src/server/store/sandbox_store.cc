@@ -10,10 +10,11 @@ using namespace sql;
 
 // Placement looked at the host and the blueprint a moment ago, in another transaction.
 Status checkStillThere(Database& db, const SandboxRecord& s) {
+  const bool homeless = s.hostId.empty();
   GS_TRY(const auto removed,
          db.queryOne("SELECT removed_at FROM host WHERE id = $1 AND tenant_id = $2", {bind(s.hostId), bind(s.tenantId)},
                      [](const Row& row) { return !row.isNull(0); }));
-  if (removed.value_or(true)) {
+  if (!homeless && removed.value_or(true)) {
     return fail(makeError(ErrorCode::kFailedPrecondition, fmt::format("host {} was removed meanwhile", s.hostId))
                     .withReason("host_removed"));
   }
@@ -30,15 +31,22 @@ Status insertRow(Database& db, const SandboxRecord& s) {
           "INSERT INTO sandbox (id, tenant_id, cluster_id, host_id, name, blueprint_id, blueprint_name, "
           "manifest_digest, runtime, command, env, working_dir, run_as, cpu_millis, memory_bytes, pids, desired, state, "
           "reason, message, generation, observed_generation, sequence, stop_grace_ms, created_by, created_at, "
-          "updated_at, version, judged) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, "
-          "$18, $19, $20, $21, 0, 0, $22, $23, $24, $25, 1, 0)",
-          {bind(s.id), bind(s.tenantId), bind(s.clusterId), bind(s.hostId), s.name, bind(s.blueprintId),
+          "updated_at, version, judged, exit_cause, exit_by, root_generation, restart_mode, restart_max, restarts, "
+          "stop_after_disconnect_s, wanted_host_id, wanted_tags, wanted_traits, expires_at, idle_stop_s, active_at, "
+          "desired_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, "
+          "$18, $19, $20, $21, 0, 0, $22, $23, $24, $25, 1, 0, '', '', 0, $26, $27, 0, $28, $29, $30, $31, $32, $33, "
+          "$24, $34)",
+          {bind(s.id), bind(s.tenantId), bind(s.clusterId), s.hostId.empty() ? SqlValue() : bind(s.hostId), s.name, bind(s.blueprintId),
            s.spec.blueprintName, s.spec.manifest.text(), s.spec.runtime, packStrings(s.spec.command),
            packPairs(s.spec.env), s.spec.workingDir, s.spec.user, std::int64_t{s.spec.resources.cpuMillis},
            bind(s.spec.resources.memoryBytes), std::int64_t{s.spec.resources.pids},
            std::string(desiredStateName(s.desired)), std::string(sandboxStateName(s.state)), s.reason, s.message,
            s.generation, static_cast<std::int64_t>(s.stopGrace.count()), bind(s.createdBy), bind(s.createdAt),
-           bind(s.updatedAt)}),
+           bind(s.updatedAt), std::string(restartModeName(s.spec.restart.mode)), std::int64_t{s.spec.restart.maxRestarts},
+           static_cast<std::int64_t>(s.spec.stopAfterDisconnect.count()),
+           s.demands.host ? bind(*s.demands.host) : SqlValue(),
+           packPairs({s.demands.tags.begin(), s.demands.tags.end()}), packStrings(s.demands.traits), bind(s.expiresAt),
+           static_cast<std::int64_t>(s.idleStop.count()), s.desiredBy}),
       "sandbox", s.name);
 }
 
@@ -46,8 +54,9 @@ Error refused(std::string_view reason, std::string message) {
   return makeError(ErrorCode::kFailedPrecondition, std::move(message)).withReason(std::string(reason));
 }
 
-Status recordSandbox(Database& db, const Actor& actor, const SandboxRecord& s) {
+Status recordSandbox(Database& db, const Actor& actor, SandboxRecord s) {
   GS_CHECK(checkStillThere(db, s));
+  s.desiredBy = auditActor(actor);
   GS_CHECK(insertRow(db, s));
   return audit(db, actor, {"sandbox.create", s.id.text(), fmt::format("{} on {}", s.name, s.hostId)}, s.createdAt);
 }

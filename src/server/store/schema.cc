@@ -101,10 +101,42 @@ CREATE TABLE repeat_key (
 CREATE INDEX repeat_key_age ON repeat_key (created_at);
 )sql";
 
+// Sandboxes without a host (waiting for one, archived), hence a new table: a column cannot be made nullable in place.
+constexpr std::string_view kLifecycle = R"sql(
+CREATE TABLE sandbox_next (
+  id TEXT PRIMARY KEY, tenant_id TEXT NOT NULL REFERENCES tenant(id), cluster_id TEXT NOT NULL REFERENCES cluster(id),
+  host_id TEXT REFERENCES host(id), name TEXT NOT NULL, blueprint_id TEXT NOT NULL REFERENCES blueprint(id),
+  blueprint_name TEXT NOT NULL, manifest_digest TEXT NOT NULL, runtime TEXT NOT NULL, command TEXT NOT NULL,
+  env TEXT NOT NULL, working_dir TEXT NOT NULL, run_as TEXT NOT NULL, cpu_millis BIGINT NOT NULL,
+  memory_bytes BIGINT NOT NULL, pids BIGINT NOT NULL, desired TEXT NOT NULL, state TEXT NOT NULL, reason TEXT NOT NULL,
+  message TEXT NOT NULL, exit_code BIGINT, exit_signal BIGINT, exit_oom_killed SMALLINT, exit_at BIGINT,
+  exit_cause TEXT NOT NULL, exit_by TEXT NOT NULL, generation BIGINT NOT NULL, observed_generation BIGINT NOT NULL,
+  sequence BIGINT NOT NULL, stop_grace_ms BIGINT NOT NULL, root_generation BIGINT NOT NULL, restart_mode TEXT NOT NULL,
+  restart_max BIGINT NOT NULL, restarts BIGINT NOT NULL, stop_after_disconnect_s BIGINT NOT NULL,
+  wanted_host_id TEXT REFERENCES host(id), wanted_tags TEXT NOT NULL, wanted_traits TEXT NOT NULL, expires_at BIGINT,
+  idle_stop_s BIGINT NOT NULL, active_at BIGINT, desired_by TEXT NOT NULL, started_at BIGINT,
+  created_by TEXT NOT NULL REFERENCES user_account(id), created_at BIGINT NOT NULL, updated_at BIGINT NOT NULL,
+  version BIGINT NOT NULL, judged SMALLINT NOT NULL, UNIQUE (tenant_id, name));
+INSERT INTO sandbox_next SELECT
+  id, tenant_id, cluster_id, host_id, name, blueprint_id, blueprint_name, manifest_digest, runtime, command, env,
+  working_dir, run_as, cpu_millis, memory_bytes, pids, desired, state, reason, message, exit_code, exit_signal,
+  exit_oom_killed, exit_at, '', '', generation, observed_generation, sequence, stop_grace_ms, 0, 'never', 0, 0, 0, NULL,
+  '[]', '[]', NULL, 0, NULL, '', started_at, created_by, created_at, updated_at, version, judged FROM sandbox;
+DROP TABLE sandbox;
+ALTER TABLE sandbox_next RENAME TO sandbox;
+CREATE INDEX sandbox_list ON sandbox (tenant_id, created_at, id);
+CREATE INDEX sandbox_host ON sandbox (host_id);
+CREATE INDEX sandbox_blueprint ON sandbox (blueprint_id);
+CREATE INDEX sandbox_expiry ON sandbox (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX sandbox_idle ON sandbox (active_at) WHERE idle_stop_s > 0;
+CREATE INDEX sandbox_homeless ON sandbox (created_at) WHERE host_id IS NULL;
+)sql";
+
 }  // namespace
 
 const std::vector<Migration>& serverMigrations() {
-  static const std::vector<Migration> kSteps{{"0001_first", kFirst}, {"0002_placement", kPlacement}, {"0003_repeats", kRepeats}};
+  static const std::vector<Migration> kSteps{{"0001_first", kFirst}, {"0002_placement", kPlacement}, {"0003_repeats", kRepeats},
+                                             {"0004_lifecycle", kLifecycle}};
   return kSteps;
 }
 

@@ -47,10 +47,12 @@ std::vector<std::pair<std::string, std::string>> unpackPairs(std::string_view te
   return out;
 }
 
+std::string auditActor(const Actor& actor) {
+  return actor.apiKeyId.empty() ? actor.userId.text() : actor.userId.text() + "/" + actor.apiKeyId.text();
+}
+
 Status audit(Database& db, const Actor& actor, AuditLine line, WallTime at) {
-  std::string who = actor.userId.text();
-  if (!actor.apiKeyId.empty()) who += "/" + actor.apiKeyId.text();
-  return audit(db, actor.tenantId, std::move(who), std::move(line), at);
+  return audit(db, actor.tenantId, auditActor(actor), std::move(line), at);
 }
 
 Status audit(Database& db, const TenantId& tenant, std::string actor, AuditLine line, WallTime at) {

@@ -36,6 +36,8 @@ struct AuditLine {
   std::string subject;
   std::string detail;
 };
+// The actor of an audit line: "usr_…/key_…".
+[[nodiscard]] std::string auditActor(const Actor& actor);
 [[nodiscard]] Status audit(Database& db, const Actor& actor, AuditLine line, WallTime at);
 [[nodiscard]] Status audit(Database& db, const TenantId& tenant, std::string actor, AuditLine line, WallTime at);
 
