@@ -913,6 +913,11 @@ def test_exec_passes_signals_on_and_the_second_one_ends_it(api, config, number, 
     wait_until(lambda: seen[-1] == "gone", 10, "the connection's end")
 
 
+def take_interrupts():
+    """A shell's background job, and so all that this runs in one, is made to ignore them; a program keeps it that way."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_exec_interrupt_before_the_program_runs_just_ends(api, config):
     waiting = threading.Event()
 
@@ -923,7 +928,8 @@ def test_exec_interrupt_before_the_program_runs_just_ends(api, config):
             pass
 
     api.on_session(script)
-    process = subprocess.Popen([find_binary("gstacks"), "--config-file", config, "sandbox", "exec", "scratch", "--", "x"])
+    process = subprocess.Popen([find_binary("gstacks"), "--config-file", config, "sandbox", "exec", "scratch", "--", "x"],
+                               preexec_fn=take_interrupts)
     assert waiting.wait(10)
     process.send_signal(signal.SIGINT)
     assert process.wait(10) == -signal.SIGINT

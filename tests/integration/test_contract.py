@@ -305,8 +305,11 @@ def test_pages_hold_what_was_asked_for(api):
     for number in range(5):
         api.post("/api/clusters", {"name": f"page-{number}", "kind": "byo"})
     page = api.get("/api/clusters", params={"limit": 2})
-    assert [each["name"] for each in page["items"]] == ["page-4", "page-3"], "newest first"
     everything = api.list_all("/api/clusters", limit=2)
+    # Two that were made in the same millisecond are in the order of their ids.
+    order = [(each["createdAt"], each["id"]) for each in everything]
+    assert order == sorted(order, reverse=True), "newest first"
+    assert page["items"] == everything[:2]
     assert len({each["id"] for each in everything}) == len(everything) >= 6
     elsewhere = api.problem("GET", "/api/hosts", 400, "invalid_argument", params={"cursor": page["nextCursor"]})
     assert elsewhere["errors"][0]["pointer"] == "/query/cursor"
