@@ -63,8 +63,20 @@ Json runtimes(const HostFacts& facts) {
   return out;
 }
 
-Json conditions(const HostFacts& facts) {
+// Found here and not on the host, which cannot know.
+Json duplicateIdentity(WallTime since) {
+  return {{"code", "duplicate_identity"},
+          {"message", "two agents take turns with this host's identity, as after its disk was cloned; each cuts the other's link, "
+                      "and what is wanted reaches only one of them at a time"},
+          {"fix", "on the copy: stop gstacks-agent, remove its whole state directory, and enroll it anew with a token of gstacks token create; "
+                  "if nobody can tell which is the copy, remove the host with gstacks host remove --force and enroll both"},
+          {"since", formatTime(since)}};
+}
+
+Json conditions(const HostRecord& record) {
+  const HostFacts& facts = record.facts;
   Json out = Json::array();
+  if (record.duplicateSince) out.push_back(duplicateIdentity(*record.duplicateSince));
   for (const auto& each : facts.conditions) {
     if (out.size() == kMaxConditions || each.code.empty() || each.message.empty()) continue;
     Json item{{"code", each.code}, {"message", cutText(each.message, 1024)}};
@@ -109,7 +121,7 @@ Json host(const HostRecord& record) {
            {"traits", sortedNames(record.facts.traits)},
            {"tags", Json::object()},
            {"runtimes", runtimes(record.facts)},
-           {"conditions", conditions(record.facts)},
+           {"conditions", conditions(record)},
            {"sandboxCount", record.sandboxCount},
            {"createdAt", formatTime(record.createdAt)},
            {"version", record.version}};

@@ -97,6 +97,7 @@ struct HostRecord {
   std::int64_t version = 1;
   bool cordoned = false;          // an operator wants no new sandboxes on it
   HostTrial trial;                // what the last creations on it say
+  std::optional<WallTime> duplicateSince;  // two agents take turns with its identity; see identity_watch.h
   std::int64_t sandboxCount = 0;  // not deleted; computed by the store
 };
 

@@ -102,6 +102,7 @@ Task<void> AgentLink::run(std::string serialHex) {
     }
     // Left over from a link before, by an agent that mixes them up; it says nothing about now.
     if (message->epoch != epoch_) continue;
+    if (!std::exchange(spokenOn_, true) && takeover_) hub_.watchIdentity(host_, *takeover_);
     co_await receive(std::move(*message));
   }
   hub_.end(self, 1000, "", "link_closed", GatewayHub::Ending::kRecorded);
@@ -140,6 +141,7 @@ Task<std::optional<AgentLink::Refusal>> AgentLink::greet(std::string serialHex) 
     // The agent missed a link that this host had: a lost acknowledgement, or two agents with one identity.
     logWarn("link_epoch_skipped", {{"host", host_.text()}, {"agent_epoch", hello->lastEpoch}, {"epoch", host->epoch}});
   }
+  namedEpoch_ = hello->lastEpoch;
   canExec_ = std::find(hello->features.begin(), hello->features.end(), "exec") != hello->features.end();
   Store::LinkUp up{host_, hello->protocol, hello->features, std::move(hello->facts), hello->telemetry, hub_.clock_.wallNow()};
   const auto epoch = co_await hub_.store_.linkUp(std::move(up));

@@ -22,6 +22,10 @@ class AgentLink : public std::enable_shared_from_this<AgentLink> {
 
   [[nodiscard]] const HostId& host() const { return host_; }
   [[nodiscard]] std::uint64_t epoch() const { return epoch_; }
+  // Whether the agent has shown to have this link's epoch.
+  [[nodiscard]] bool spokenOn() const { return spokenOn_; }
+  // The link was up when this one came.
+  void takeOverFrom(const AgentLink& before) { takeover_ = Takeover{namedEpoch_, before.epoch(), before.spokenOn()}; }
   [[nodiscard]] ChannelPool& channels() { return channels_; }
   [[nodiscard]] bool canExec() const { return canExec_; }
   // The host has or gets sandboxes: worth keeping spare channels for.
@@ -60,11 +64,14 @@ class AgentLink : public std::enable_shared_from_this<AgentLink> {
   HostId host_;
   std::shared_ptr<WebSocket> socket_;
   std::uint64_t epoch_ = 0;
+  std::uint64_t namedEpoch_ = 0;
   SteadyTime heardAt_;
   SteadyTime telemetryAt_{};
   int working_ = 0;
   bool greeted_ = false;
   bool ended_ = false;
+  bool spokenOn_ = false;
+  std::optional<Takeover> takeover_;  // to be judged when this link is spoken on
   bool canExec_ = false;
   bool draining_ = false;
   bool askingAgain_ = false;

@@ -211,6 +211,7 @@ class GatewayTest : public StoreTest {
 struct ScriptedAgent {
   std::shared_ptr<WebSocket> socket;
   std::uint64_t epoch = 0;
+  std::uint64_t lastEpoch = 0;  // named in the hello
 
   Task<Status> send(decltype(AgentMessage::body) body) {
     co_return co_await socket->write(encode(AgentMessage{epoch, std::move(body)}));
@@ -231,9 +232,10 @@ struct ScriptedAgent {
     hello.features = std::move(features);
     hello.facts.architecture = "amd64";
     hello.assignmentsDigest = assignmentsDigest(std::move(held));
+    hello.lastEpoch = lastEpoch;
     GS_CO_CHECK(co_await send(std::move(hello)));
     GS_CO_TRY(const auto ack, co_await next<HelloAck>());
-    epoch = ack.epoch;
+    epoch = lastEpoch = ack.epoch;
     co_return Status();
   }
   Task<std::uint16_t> closeCode() {

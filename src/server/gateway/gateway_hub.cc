@@ -8,6 +8,7 @@ namespace {
 
 constexpr Millis kMaxTick{500};
 constexpr Millis kMaxSilence{9'000};  // with a tick on top still noticed within ten seconds
+constexpr Millis kLookAtDuplicates{60'000};
 constexpr std::uint16_t kSilent = 4408;
 constexpr std::uint16_t kSuperseded = 4409;
 constexpr std::uint16_t kGoingAway = 1001;
@@ -24,6 +25,7 @@ GatewayHub::GatewayHub(Executor executor, Store& store, SandboxEvents& events, B
       settings_(settings),
       tasks_(executor) {
   tasks_.spawn("link watch", watch());
+  tasks_.spawn("duplicate identities", clearDuplicates());
 }
 GatewayHub::~GatewayHub() = default;
 
@@ -82,12 +84,41 @@ bool GatewayHub::adopt(const std::shared_ptr<AgentLink>& link) {
   if (stopping_) return false;
   if (const auto before = findLink(link->host())) {
     if (before->epoch() > link->epoch()) return false;
+    link->takeOverFrom(*before);
     // Sessions that run keep their channels: they are connections of the same host, and cut with its newest link.
     before->channels().close(&link->channels());
     end(before, kSuperseded, "a newer link of this host exists", "superseded", Ending::kSuperseded);
   }
   links_[link->host()] = link;
   return true;
+}
+
+void GatewayHub::watchIdentity(const HostId& host, const Takeover& takeover) {
+  const auto now = clock_.steadyNow();
+  const auto found = contradictions_.find(host);
+  const auto last = found == contradictions_.end() ? std::nullopt : std::optional(found->second);
+  const auto verdict = judgeTakeover(takeover, last, now);
+  if (verdict == IdentityVerdict::kFine) return;
+  contradictions_[host] = {takeover.namedEpoch, now};
+  logWarn("identity_contradicted", {{"host", host.text()},
+                                    {"named_epoch", takeover.namedEpoch},
+                                    {"epoch", takeover.presentEpoch},
+                                    {"duplicate", verdict == IdentityVerdict::kDuplicate}});
+  if (verdict == IdentityVerdict::kDuplicate) tasks_.spawn("flag duplicate", flagDuplicate(host));
+}
+
+Task<void> GatewayHub::flagDuplicate(HostId host) {
+  const auto done = co_await store_.flagDuplicateIdentity(host, clock_.wallNow());
+  if (!done) logWarn("duplicate_not_flagged", {{"host", host.text()}, {"error", done.error().describe()}});
+}
+
+Task<void> GatewayHub::clearDuplicates() {
+  for (;;) {
+    const auto done = co_await store_.clearDuplicateIdentities(clock_.wallNow() - kIdentityQuiet);
+    if (!done) logWarn("duplicates_not_looked_at", {{"error", done.error().describe()}});
+    std::erase_if(contradictions_, [&](const auto& each) { return clock_.steadyNow() - each.second.at > kIdentityWindow; });
+    co_await sleepFor(kLookAtDuplicates);
+  }
 }
 
 void GatewayHub::end(const std::shared_ptr<AgentLink>& link, std::uint16_t code, std::string closeReason,

@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "async/task_group.h"
+#include "server/core/identity_watch.h"
 #include "server/gateway/blob_credentials.h"
 #include "server/gateway/link_hub.h"
 #include "server/sandboxes/sandbox_events.h"
@@ -57,6 +58,10 @@ class GatewayHub final : public LinkHub {
   [[nodiscard]] Task<void> watch();
   // The link is the host's present one from now on; the one before is ended. False: a newer epoch is there already.
   [[nodiscard]] bool adopt(const std::shared_ptr<AgentLink>& link);
+  // Looks at a link that took over from one that was up, and flags the host when two agents take turns.
+  void watchIdentity(const HostId& host, const Takeover& takeover);
+  [[nodiscard]] Task<void> flagDuplicate(HostId host);
+  [[nodiscard]] Task<void> clearDuplicates();
   // Takes the link out, drops its channels, records the end and closes the socket. Repeat: nothing.
   void end(const std::shared_ptr<AgentLink>& link, std::uint16_t code, std::string closeReason,
            std::string disconnectReason, Ending ending);
@@ -74,6 +79,7 @@ class GatewayHub final : public LinkHub {
   TaskGroup tasks_;
   std::unordered_map<HostId, std::shared_ptr<AgentLink>> links_;
   std::vector<std::weak_ptr<AgentLink>> greeting_;  // before their Hello
+  std::unordered_map<HostId, Contradiction> contradictions_;  // not older than kIdentityWindow, by a minute or so
   bool stopping_ = false;
 };
 

@@ -147,6 +147,47 @@ TEST_F(HubTest, LetsANewerLinkSupersedeTheOlder) {
   });
 }
 
+TEST_F(HubTest, FlagsTwoAgentsThatTakeTurnsWithOneIdentity) {
+  withHost([&](TestIdentity identity) -> Task<void> {
+    const auto takeTurn = [&](std::uint64_t& memory) -> Task<ScriptedAgent> {
+      ScriptedAgent agent{(co_await dial(identity)).value()};
+      agent.lastEpoch = memory;
+      EXPECT_TRUE(co_await agent.hello());
+      memory = agent.epoch;
+      EXPECT_TRUE(co_await agent.send(Heartbeat{1, {}}));
+      EXPECT_TRUE(co_await agent.next<HeartbeatAck>());
+      co_return agent;
+    };
+    std::uint64_t original = 1, copy = 1;
+    const auto first = co_await takeTurn(original);
+    const auto second = co_await takeTurn(copy);
+    EXPECT_FALSE((co_await host(identity.host)).duplicateSince) << "a machine that was set back does the same";
+    const auto third = co_await takeTurn(original);
+    for (const auto deadline = soon(); !(co_await host(identity.host)).duplicateSince && !deadline.expired();) {
+    }
+    const auto flagged = co_await host(identity.host);
+    EXPECT_TRUE(flagged.duplicateSince);
+    EXPECT_EQ(flagged.epoch, static_cast<std::int64_t>(third.epoch)) << "the newest wins all the same";
+    kept_ = {first.socket, second.socket, third.socket};
+  });
+}
+
+TEST_F(HubTest, FlagsNoHostForLostAcknowledgements) {
+  withHost([&](TestIdentity identity) -> Task<void> {
+    // It never learns its epochs, so it names the one from long ago each time; and it is heard only at the end.
+    for (int n = 0; n < 4; ++n) {
+      ScriptedAgent agent{(co_await dial(identity)).value()};
+      agent.lastEpoch = 7;
+      EXPECT_TRUE(co_await agent.hello());
+      kept_.push_back(agent.socket);
+      if (n < 3) continue;
+      EXPECT_TRUE(co_await agent.send(Heartbeat{1, {}}));
+      EXPECT_TRUE(co_await agent.next<HeartbeatAck>());
+    }
+    EXPECT_FALSE((co_await host(identity.host)).duplicateSince);
+  });
+}
+
 TEST_F(HubTest, NoticesASilentHost) {
   settings_.heartbeat = Millis(100);
   withHost([&](TestIdentity identity) -> Task<void> {

@@ -48,6 +48,7 @@ HostRecord hostFrom(const Row& row) {
   out.sandboxCount = row.integer(23);
   out.cordoned = row.integer(24) != 0;
   out.trial = {row.integer(25), findTimeAt(row, 26), findTimeAt(row, 27)};
+  out.duplicateSince = findTimeAt(row, 28);
   return out;
 }
 

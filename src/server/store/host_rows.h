@@ -11,8 +11,8 @@ inline constexpr std::string_view kHostColumns =
     "h.epoch, h.protocol, h.features, h.facts, h.memory_available_bytes, h.disk_free_bytes, h.uptime_seconds, "
     "h.load1_milli, h.load5_milli, h.load15_milli, h.agent_rss_bytes, h.sandboxes_running, h.tags, h.created_at, "
     "h.version, (SELECT COUNT(*) FROM sandbox s WHERE s.host_id = h.id), h.cordoned, h.failed_creations, "
-    "h.resting_since, h.rests_until";
-inline constexpr int kHostColumnCount = 28;
+    "h.resting_since, h.rests_until, h.duplicate_since";
+inline constexpr int kHostColumnCount = 29;
 // Starts a query for removed hosts as well; ends at the beginning of the WHERE clause.
 inline const std::string kHostSelect = std::string(kHostColumns) + " FROM host h WHERE ";
 

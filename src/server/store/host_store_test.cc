@@ -225,5 +225,28 @@ TEST_F(HostStore, TellsWhatIsPromisedOnEachHost) {
   EXPECT_EQ(run(store_->hostLoads(acme_.tenantId, {idle.clusterId, idle.id})).value().size(), 1U);
 }
 
+TEST_F(HostStore, KeepsAndClearsTheFlagOfADuplicateIdentity) {
+  const auto host = addHost(acme_);
+  const auto since = now();
+  ASSERT_TRUE(run(store_->flagDuplicateIdentity(host.id, now())));
+  clock_.advance(std::chrono::minutes(14));
+  ASSERT_TRUE(run(store_->flagDuplicateIdentity(host.id, now())));
+  clock_.advance(std::chrono::minutes(14));
+  ASSERT_TRUE(run(store_->clearDuplicateIdentities(now() - std::chrono::minutes(15))));
+  auto read = run(store_->getHost(acme_.tenantId, host.id)).value();
+  EXPECT_EQ(read.duplicateSince, since) << "it showed 14 minutes ago";
+  EXPECT_EQ(read.version, 2);
+  clock_.advance(std::chrono::minutes(2));
+  ASSERT_TRUE(run(store_->clearDuplicateIdentities(now() - std::chrono::minutes(15))));
+  ASSERT_TRUE(run(store_->clearDuplicateIdentities(now() - std::chrono::minutes(15))));
+  read = run(store_->getHost(acme_.tenantId, host.id)).value();
+  EXPECT_FALSE(read.duplicateSince);
+  EXPECT_EQ(read.version, 3);
+  const auto actions = auditActions(acme_);
+  EXPECT_EQ(std::ranges::count(actions, "host.duplicate_identity"), 1) << "once, however often it shows";
+  EXPECT_EQ(std::ranges::count(actions, "host.identity_unique"), 1);
+  EXPECT_TRUE(run(store_->flagDuplicateIdentity(HostId::make(), now()))) << "an unknown host is no error";
+}
+
 }  // namespace
 }  // namespace gs

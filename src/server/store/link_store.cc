@@ -178,4 +178,31 @@ Task<Status> SqlStore::recordFacts(HostId id, HostFacts facts, WallTime now) {
   });
 }
 
+Task<Status> SqlStore::flagDuplicateIdentity(HostId id, WallTime now) {
+  return thread_.transact([id = std::move(id), now](Database& db) -> Status {
+    GS_TRY(const auto host, findHost(db, id));
+    if (!host || host->state == HostState::kRevoked) return {};
+    GS_CHECK(db.execute("UPDATE host SET duplicate_since = COALESCE(duplicate_since, $1), duplicate_seen_at = $1, "
+                        "version = version + $2 WHERE id = $3",
+                        {bind(now), std::int64_t{host->duplicateSince ? 0 : 1}, bind(id)}));
+    if (host->duplicateSince) return {};
+    return audit(db, host->tenantId, "system", {"host.duplicate_identity", id.text(), host->name}, now);
+  });
+}
+
+Task<Status> SqlStore::clearDuplicateIdentities(WallTime before) {
+  return thread_.transact([before, now = clock_.wallNow()](Database& db) -> Status {
+    std::vector<HostRecord> quiet;
+    GS_CHECK(db.query(kHostSelect + "h.duplicate_since IS NOT NULL AND h.duplicate_seen_at < $1", {bind(before)},
+                      [&](const Row& row) { quiet.push_back(hostFrom(row)); }));
+    for (const auto& host : quiet) {
+      GS_CHECK(db.execute("UPDATE host SET duplicate_since = NULL, duplicate_seen_at = NULL, version = version + 1 "
+                          "WHERE id = $1",
+                          {bind(host.id)}));
+      GS_CHECK(audit(db, host.tenantId, "system", {"host.identity_unique", host.id.text(), host.name}, now));
+    }
+    return {};
+  });
+}
+
 }  // namespace gs

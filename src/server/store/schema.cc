@@ -132,11 +132,18 @@ CREATE INDEX sandbox_idle ON sandbox (active_at) WHERE idle_stop_s > 0;
 CREATE INDEX sandbox_homeless ON sandbox (created_at) WHERE host_id IS NULL;
 )sql";
 
+// Two agents with one identity: since when, and when it showed last.
+constexpr std::string_view kFences = R"sql(
+ALTER TABLE host ADD COLUMN duplicate_since BIGINT;
+ALTER TABLE host ADD COLUMN duplicate_seen_at BIGINT;
+CREATE INDEX host_duplicate ON host (duplicate_seen_at) WHERE duplicate_since IS NOT NULL;
+)sql";
+
 }  // namespace
 
 const std::vector<Migration>& serverMigrations() {
   static const std::vector<Migration> kSteps{{"0001_first", kFirst}, {"0002_placement", kPlacement}, {"0003_repeats", kRepeats},
-                                             {"0004_lifecycle", kLifecycle}};
+                                             {"0004_lifecycle", kLifecycle}, {"0008_fences", kFences}};
   return kSteps;
 }
 

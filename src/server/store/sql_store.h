@@ -57,6 +57,8 @@ class SqlStore final : public Store {
   Task<Status> markAllDisconnected(WallTime now) override;
   Task<Status> recordTelemetry(HostId id, HostTelemetry telemetry, WallTime now) override;
   Task<Status> recordFacts(HostId id, HostFacts facts, WallTime now) override;
+  Task<Status> flagDuplicateIdentity(HostId id, WallTime now) override;
+  Task<Status> clearDuplicateIdentities(WallTime before) override;
 
   Task<Status> insertBlueprint(Actor actor, BlueprintRecord blueprint) override;
   Task<Result<BlueprintRecord>> getBlueprint(TenantId tenant, BlueprintId id) override;

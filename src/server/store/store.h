@@ -126,6 +126,11 @@ class Store {
   [[nodiscard]] virtual Task<Status> markAllDisconnected(WallTime now) = 0;
   [[nodiscard]] virtual Task<Status> recordTelemetry(HostId id, HostTelemetry telemetry, WallTime now) = 0;
   [[nodiscard]] virtual Task<Status> recordFacts(HostId id, HostFacts facts, WallTime now) = 0;
+  // Two agents take turns with the host's identity. The first time is audited, a repeat only moves the time; unknown host:
+  // success.
+  [[nodiscard]] virtual Task<Status> flagDuplicateIdentity(HostId id, WallTime now) = 0;
+  // Takes the flag, audited, from every host where it did not show since `before`.
+  [[nodiscard]] virtual Task<Status> clearDuplicateIdentities(WallTime before) = 0;
 
   // --- blueprints -----------------------------------------------------------------------------------------------
   [[nodiscard]] virtual Task<Status> insertBlueprint(Actor actor, BlueprintRecord blueprint) = 0;
