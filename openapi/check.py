@@ -20,7 +20,7 @@ listClusters createCluster getCluster updateCluster deleteCluster
 listHosts getHost updateHost drainHost deleteHost explainPlacement
 listTokens createToken getToken revokeToken listApiKeys createApiKey revokeApiKey
 listBlueprints createBlueprint getBlueprint deleteBlueprint
-listSandboxes createSandbox getSandbox startSandbox stopSandbox deleteSandbox openSession listAudit
+listSandboxes createSandbox getSandbox listSandboxEvents startSandbox stopSandbox deleteSandbox openSession listAudit
 """.split())
 REASONS = """pending_placement provisioning blueprint_unavailable blueprint_damaged runtime_unavailable runtime_error
 guest_lost workload_exited workload_start_failed oom_killed stopped_by_user stop_requested deletion_requested host_disconnected host_removed spec_rejected

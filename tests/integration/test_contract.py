@@ -177,6 +177,22 @@ def walk_sandboxes(api, host, blueprint):
     assert failed["exit"]["signal"] == "KILL" and failed["exit"]["oomKilled"]
     api.delete(path, expect=202)
     check_gone(api, path)
+    walk_events(api, host, made)
+
+
+def walk_events(api, host, made):
+    """The whole life, after the sandbox is gone; page by page it is the same."""
+    path = f"/api/sandboxes/{made['id']}/events"
+    events = api.get(path, params={"limit": 200})["items"]
+    assert [event["kind"] for event in events] == [
+        "created", "observed", "stop_requested", "observed", "start_requested", "observed", "observed", "delete_requested", "deleted"]
+    assert [event["state"] for event in events][-3:] == ["failed", "deleting", "deleted"]
+    assert events[-3]["exit"]["oomKilled"] and events[-3]["actor"] == host.host_id == events[-1]["actor"]
+    paged, after = [], 0
+    while page := api.get(path, params={"limit": 2, "after": after})["items"]:
+        paged += page
+        after = page[-1]["sequence"]
+    assert paged == events
 
 
 def check_gone(api, path):

@@ -37,6 +37,7 @@ const std::vector<std::pair<std::string_view, ApiHandler>>& apiHandlers() {
       {"startSandbox", startSandbox},
       {"stopSandbox", stopSandbox},
       {"deleteSandbox", deleteSandbox},
+      {"listSandboxEvents", listSandboxEvents},
       {"openSession", openSession},
       {"listAudit", listAudit},
   };

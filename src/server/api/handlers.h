@@ -61,6 +61,8 @@ GS_HANDLER(getSandbox);
 GS_HANDLER(startSandbox);
 GS_HANDLER(stopSandbox);
 GS_HANDLER(deleteSandbox);
+// event_api.cc
+GS_HANDLER(listSandboxEvents);
 // session_api.cc
 GS_HANDLER(openSession);
 // audit_api.cc

@@ -116,6 +116,25 @@ Json placement(const PlacementReport& report) {
   return out;
 }
 
+Json sandboxEvent(const SandboxEventRecord& record) {
+  Json out{{"sequence", record.sequence},
+           {"at", formatTime(record.at)},
+           {"kind", sandboxEventKindName(record.kind)},
+           {"actor", record.actor},
+           {"sandboxId", record.sandboxId.text()},
+           {"name", record.name},
+           {"desiredState", desiredStateName(record.desired)},
+           {"state", sandboxStateName(record.state)},
+           {"generation", record.generation},
+           {"observedGeneration", record.observedGeneration},
+           {"restarts", record.restarts}};
+  if (!record.hostId.empty()) out["hostId"] = record.hostId.text();
+  if (!record.reason.empty()) out["reason"] = record.reason;
+  if (!record.message.empty()) out["message"] = cutText(record.message, kMaxMessage);
+  if (record.exit) out["exit"] = exitOf(*record.exit);
+  return out;
+}
+
 Json sandbox(const SandboxRecord& record) {
   Json out{{"id", record.id.text()},
            {"name", record.name},

@@ -19,6 +19,7 @@ namespace gs::view {
 [[nodiscard]] Json blueprint(const BlueprintRecord& record);
 [[nodiscard]] Json sandbox(const SandboxRecord& record);
 [[nodiscard]] Json auditEntry(const AuditRecord& record);
+[[nodiscard]] Json sandboxEvent(const SandboxEventRecord& record);
 [[nodiscard]] Json placement(const PlacementReport& report);
 
 // A page through one of the above.

@@ -29,6 +29,8 @@ struct Options {
   std::string portsFile;
   std::int64_t certificateLifetime = 24 * 3600;
   PlacementRules placement;
+  std::int64_t keepEventDays = 30;
+  SandboxEventLimits events;
   bool insecureHttp = false;
 };
 
@@ -104,6 +106,8 @@ Result<ServerSettings> settingsFrom(const Options& options) {
   settings.agentNames = options.agentNames;
   settings.portsFile = options.portsFile;
   settings.placement = options.placement;
+  settings.events = options.events;
+  settings.events.age = std::chrono::hours(24 * options.keepEventDays);
   settings.certificateLifetime = std::chrono::seconds(options.certificateLifetime);
   GS_TRY(settings.http, ListenAddress::parse(options.http));
   GS_TRY(settings.agent, ListenAddress::parse(options.agent));
@@ -174,6 +178,12 @@ int run(int argc, char** argv) {
       ->capture_default_str();
   serveCommand->add_option("--max-sandboxes-per-host", options.placement.maxSandboxesPerHost, "Sandboxes that one host may hold")
       ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  serveCommand->add_option("--keep-event-days", options.keepEventDays, "Days that events of sandboxes are kept")
+      ->check(CLI::Range(1, 3650))
+      ->capture_default_str();
+  serveCommand->add_option("--keep-events", options.events.perTenant, "Events of sandboxes that are kept for each tenant, the newest")
+      ->check(CLI::Range(1, 100'000'000))
       ->capture_default_str();
   serveCommand->add_flag("--insecure-http", options.insecureHttp, "Allow --http on an address that is not loopback");
 

@@ -53,6 +53,7 @@ ServerDaemon::ServerDaemon(asio::io_context& loop, Start start, const Clock& clo
       importer_(blobs_, clock_),
       blueprints_(executor_, *store_, importer_, clock_),
       sandboxes_(*store_, hub_, events_, clock_, settings_.placement),
+      eventPruner_(executor_, *store_, settings_.events),
       sessions_(*store_, hub_, events_, clock_),
       health_(clock_, [this] { return store_->checkHealth(); }) {}
 
@@ -87,6 +88,7 @@ Task<Status> ServerDaemon::listen() {
   http.port = settings_.http.port;
   GS_CO_TRY(http_, startHttpServer(executor_, std::move(http), api_->handler()));
   blueprints_.sweepSoon();
+  eventPruner_.begin();
   co_return announce();
 }
 
@@ -120,6 +122,7 @@ Task<void> ServerDaemon::stop() {
   if (http_) co_await http_->stop();
   if (agents_) co_await agents_->stop();
   co_await blueprints_.stop();
+  co_await eventPruner_.stop();
 }
 
 }  // namespace gs

@@ -12,6 +12,7 @@
 #include "server/daemon/data_directory.h"
 #include "server/daemon/listen_address.h"
 #include "server/gateway/agent_listener.h"
+#include "server/sandboxes/event_pruner.h"
 #include "server/sessions/splicing_broker.h"
 
 namespace gs {
@@ -23,6 +24,7 @@ struct ServerSettings {
   std::vector<std::string> agentNames;
   std::chrono::seconds certificateLifetime = std::chrono::hours(24);  // of hosts' certificates
   PlacementRules placement;
+  SandboxEventLimits events;
   std::string portsFile;  // empty: none. {"http":N,"agent":N}, written when both listen
 };
 
@@ -71,6 +73,7 @@ class ServerDaemon {
   ArchiveImporter importer_;
   BlueprintCatalog blueprints_;
   SandboxService sandboxes_;
+  EventPruner eventPruner_;
   SplicingBroker sessions_;
   HealthProbe health_;
 

@@ -138,6 +138,7 @@ Task<Result<SandboxRecord>> SandboxService::create(Actor actor, SandboxWish wish
   GS_CO_TRY(auto question, co_await ask(actor, wish));
   GS_CO_TRY(auto record, co_await place(actor, std::move(wish), std::move(question)));
   tellHost(record);
+  events_.notify(record.id);
   co_return record;
 }
 
@@ -186,6 +187,10 @@ Task<Result<SandboxRecord>> SandboxService::waitFor(Actor actor, SandboxId id, s
 
 Task<Result<Page<SandboxRecord>>> SandboxService::list(Actor actor, Store::SandboxFilter filter, PageRequest page) {
   return store_.listSandboxes(std::move(actor.tenantId), std::move(filter), std::move(page));
+}
+
+Task<Result<SandboxEventSlice>> SandboxService::events(Actor actor, SandboxEventQuery query) {
+  return store_.listSandboxEvents(std::move(actor.tenantId), std::move(query));
 }
 
 Task<Result<SandboxRecord>> SandboxService::start(Actor actor, SandboxId id) {

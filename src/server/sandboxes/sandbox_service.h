@@ -66,6 +66,8 @@ class SandboxService {
   [[nodiscard]] Task<Result<SandboxRecord>> waitFor(Actor actor, SandboxId id, std::vector<SandboxState> states,
                                                     Deadline deadline);
   [[nodiscard]] Task<Result<Page<SandboxRecord>>> list(Actor actor, Store::SandboxFilter filter, PageRequest page);
+  // What happened to it, also when it is gone. Errors as Store::listSandboxEvents.
+  [[nodiscard]] Task<Result<SandboxEventSlice>> events(Actor actor, SandboxEventQuery query);
   // Record what is wanted and tell the host. Repeats as Store::setDesired.
   [[nodiscard]] Task<Result<SandboxRecord>> start(Actor actor, SandboxId id);
   [[nodiscard]] Task<Result<SandboxRecord>> stop(Actor actor, SandboxId id, Millis grace);

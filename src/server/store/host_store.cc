@@ -1,4 +1,5 @@
 #include "server/core/fault.h"
+#include "server/store/event_rows.h"
 #include "server/store/host_rows.h"
 #include "server/store/sandbox_rows.h"
 #include "server/store/sql_store.h"
@@ -18,11 +19,29 @@ Result<std::vector<std::string>> sandboxFaults(Database& db, const HostId& id) {
   return out;
 }
 
-Status loseSandboxes(Database& db, const HostRecord& host, WallTime now) {
-  GS_CHECK(db.execute("DELETE FROM sandbox WHERE host_id = $1 AND desired = 'deleted'", {bind(host.id)}));
-  GS_CHECK(db.execute("UPDATE sandbox SET state = 'failed', reason = 'host_removed', message = $1, updated_at = $2, "
-                      "version = version + 1 WHERE host_id = $3",
-                      {fmt::format("host {} was removed", host.name), bind(now), bind(host.id)}));
+// What was being deleted is gone with the host; the rest is lost.
+Status loseSandboxes(Database& db, const Actor& actor, const HostRecord& host, WallTime now) {
+  std::vector<SandboxRow> rows;
+  GS_CHECK(db.query(std::string(kSandboxSelect) + "s.host_id = $1 ORDER BY s.id", {bind(host.id)},
+                    [&](const Row& row) { rows.push_back(sandboxRowFrom(row)); }));
+  for (auto& row : rows) {
+    SandboxRecord& s = row.observed;
+    if (s.desired == DesiredState::kDeleted) {
+      GS_CHECK(eraseSandbox(db, s.id));
+      s.state = SandboxState::kDeleted;
+      s.reason.clear();
+      s.message.clear();
+      GS_CHECK(recordEvent(db, s, SandboxEventKind::kDeleted, auditActor(actor), now));
+      continue;
+    }
+    s.state = SandboxState::kFailed;
+    s.reason = "host_removed";
+    s.message = fmt::format("host {} was removed", host.name);
+    s.updatedAt = now;
+    s.version += 1;
+    GS_CHECK(updateSandbox(db, s));
+    GS_CHECK(recordEvent(db, s, SandboxEventKind::kHostRemoved, auditActor(actor), now));
+  }
   return {};
 }
 
@@ -89,7 +108,7 @@ Task<Result<std::vector<SandboxRecord>>> SqlStore::drainHost(Actor actor, HostId
                       [&](const Row& row) { rows.push_back(sandboxRowFrom(row)); }));
     std::vector<SandboxRecord> out;
     for (auto& row : rows) {
-      GS_CHECK(wish(db, actor, row.observed, DesiredState::kStopped, stopGrace, now));
+      GS_CHECK(wish(db, actor, row, DesiredState::kStopped, stopGrace, now));
       out.push_back(row.shown());
     }
     GS_CHECK(audit(db, actor, {"host.drain", id.text(), fmt::format("{}, {} sandboxes stop", host.name, out.size())}, now));
@@ -109,7 +128,7 @@ Task<Status> SqlStore::removeHost(Actor actor, HostId id, RemoveHost mode) {
       GS_TRY(error.details, sandboxFaults(db, id));
       return fail(std::move(error));
     }
-    GS_CHECK(loseSandboxes(db, host, now));
+    GS_CHECK(loseSandboxes(db, actor, host, now));
     GS_CHECK(db.execute("UPDATE host_certificate SET revoked_at = $1 WHERE host_id = $2 AND revoked_at IS NULL",
                         {bind(now), bind(id)}));
     GS_CHECK(db.execute("UPDATE host SET state = 'revoked', removed_at = $1, version = version + 1 WHERE id = $2",

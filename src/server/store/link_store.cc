@@ -1,5 +1,6 @@
 #include "base/secret.h"
 #include "server/core/names.h"
+#include "server/store/event_rows.h"
 #include "server/store/host_rows.h"
 #include "server/store/sql_store.h"
 #include "wire/messages.h"
@@ -137,22 +138,28 @@ Task<Result<std::int64_t>> SqlStore::linkUp(LinkUp up) {
                         "features = $4, facts = $5, connected_at = $6, last_seen_at = $6, " +
                             telemetryAssignments(7) + " WHERE id = $1",
                         values));
+    // A link that replaces another changes nothing that anybody sees.
+    if (host->state != HostState::kConnected) {
+      GS_CHECK(recordEventsOnHost(db, up.hostId, SandboxEventKind::kHostConnected, up.hostId.text(), up.now));
+    }
     return epoch;
   });
 }
 
 // `now` is not when the host was last seen: that was its last message. So last_seen_at stays.
-Task<Status> SqlStore::linkDown(HostId id, std::int64_t epoch, std::string reason, WallTime /*now*/) {
-  return thread_.transact([id = std::move(id), epoch, reason = std::move(reason)](Database& db) -> Status {
-    GS_CHECK(db.execute("UPDATE host SET state = 'disconnected', disconnect_reason = $1 "
-                        "WHERE id = $2 AND epoch = $3 AND state = 'connected'",
-                        {reason, bind(id), epoch}));
+Task<Status> SqlStore::linkDown(HostId id, std::int64_t epoch, std::string reason, WallTime now) {
+  return thread_.transact([id = std::move(id), epoch, reason = std::move(reason), now](Database& db) -> Status {
+    GS_TRY(const auto changed, db.execute("UPDATE host SET state = 'disconnected', disconnect_reason = $1 "
+                                          "WHERE id = $2 AND epoch = $3 AND state = 'connected'",
+                                          {reason, bind(id), epoch}));
+    if (changed > 0) GS_CHECK(recordEventsOnHost(db, id, SandboxEventKind::kHostDisconnected, kSystemActor, now));
     return {};
   });
 }
 
-Task<Status> SqlStore::markAllDisconnected(WallTime /*now*/) {
-  return thread_.transact([](Database& db) -> Status {
+Task<Status> SqlStore::markAllDisconnected(WallTime now) {
+  return thread_.transact([now](Database& db) -> Status {
+    GS_CHECK(recordAllUnheard(db, now));
     GS_CHECK(db.execute("UPDATE host SET state = 'disconnected', disconnect_reason = 'server_restarted' "
                         "WHERE state = 'connected'"));
     return {};

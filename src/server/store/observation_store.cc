@@ -1,3 +1,4 @@
+#include "server/store/event_rows.h"
 #include "server/store/host_rows.h"
 #include "server/store/sandbox_rows.h"
 #include "server/store/sql_store.h"
@@ -42,6 +43,7 @@ Result<SandboxRecord> finishDeletion(Database& db, SandboxRecord s, const HostId
   s.state = SandboxState::kDeleted;
   s.reason.clear();
   s.message.clear();
+  GS_CHECK(recordEvent(db, s, SandboxEventKind::kDeleted, host.text(), now));
   return s;
 }
 
@@ -67,8 +69,11 @@ Task<Result<SandboxRecord>> SqlStore::applyObservation(HostId host, Observation 
     if (o.state == SandboxState::kDeleted && row.observed.desired == DesiredState::kDeleted) {
       return finishDeletion(db, std::move(row.observed), host, now);
     }
+    const SandboxRecord before = row.shown();
     take(row.observed, o, now);
     GS_CHECK(updateSandbox(db, row.observed));
+    // A host may say the same again under a new sequence; that is news for the record alone.
+    if (looksDifferent(before, row.shown())) GS_CHECK(recordEvent(db, row, SandboxEventKind::kObserved, host.text(), now));
     GS_CHECK(judgeHost(db, row.observed, now));
     return row.shown();
   });
@@ -90,6 +95,7 @@ Task<Result<SandboxRecord>> SqlStore::refuseAssignment(HostId host, SandboxId id
     s.updatedAt = now;
     s.version += 1;
     GS_CHECK(updateSandbox(db, s));
+    GS_CHECK(recordEvent(db, row, SandboxEventKind::kRefused, host.text(), now));
     GS_CHECK(judgeHost(db, s, now));
     return row.shown();
   });

@@ -1,5 +1,6 @@
 #include "server/store/sandbox_rows.h"
 
+#include "server/store/event_rows.h"
 #include "server/store/host_rows.h"
 
 namespace gs::sql {
@@ -147,7 +148,8 @@ Status updateSandbox(Database& db, const SandboxRecord& s) {
   return {};
 }
 
-Status wish(Database& db, const Actor& actor, SandboxRecord& s, DesiredState desired, Millis stopGrace, WallTime now) {
+Status wish(Database& db, const Actor& actor, SandboxRow& row, DesiredState desired, Millis stopGrace, WallTime now) {
+  SandboxRecord& s = row.observed;
   s.desired = desired;
   s.desiredBy = auditActor(actor);
   if (desired == DesiredState::kRunning) s.activeAt = now;
@@ -157,6 +159,7 @@ Status wish(Database& db, const Actor& actor, SandboxRecord& s, DesiredState des
   s.updatedAt = now;
   s.version += 1;
   GS_CHECK(updateSandbox(db, s));
+  GS_CHECK(recordEvent(db, row, wishEventKind(desired), auditActor(actor), now));
   return audit(db, actor, {verbFor(desired), s.id.text(), s.name}, now);
 }
 

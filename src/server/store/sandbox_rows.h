@@ -33,8 +33,8 @@ struct SandboxRow {
 [[nodiscard]] Result<SandboxRow> readSandboxOn(Database& db, const HostId& host, const SandboxId& id);
 // Writes what changes in a sandbox's life: desired state, observation, counters.
 [[nodiscard]] Status updateSandbox(Database& db, const SandboxRecord& record);
-// A new wish in a new generation, written and audited. The caller has checked that it may be wished.
-[[nodiscard]] Status wish(Database& db, const Actor& actor, SandboxRecord& record, DesiredState desired, Millis stopGrace,
+// A new wish in a new generation, written, logged and audited. The caller has checked that it may be wished.
+[[nodiscard]] Status wish(Database& db, const Actor& actor, SandboxRow& row, DesiredState desired, Millis stopGrace,
                           WallTime now);
 [[nodiscard]] Status eraseSandbox(Database& db, const SandboxId& id);
 

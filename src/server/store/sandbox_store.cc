@@ -1,3 +1,4 @@
+#include "server/store/event_rows.h"
 #include "server/store/host_rows.h"
 #include "server/store/repeat_rows.h"
 #include "server/store/sandbox_rows.h"
@@ -58,6 +59,8 @@ Status recordSandbox(Database& db, const Actor& actor, SandboxRecord s) {
   GS_CHECK(checkStillThere(db, s));
   s.desiredBy = auditActor(actor);
   GS_CHECK(insertRow(db, s));
+  GS_TRY(const SandboxRow row, readSandbox(db, s.tenantId, s.id));
+  GS_CHECK(recordEvent(db, row, SandboxEventKind::kCreated, s.desiredBy, s.createdAt));
   return audit(db, actor, {"sandbox.create", s.id.text(), fmt::format("{} on {}", s.name, s.hostId)}, s.createdAt);
 }
 
@@ -72,6 +75,9 @@ Result<SandboxRecord> wishWithoutHost(Database& db, const Actor& actor, SandboxR
   GS_CHECK(audit(db, actor, {"sandbox.delete", s.id.text(), s.name + ", its host was removed"}, now));
   s.desired = DesiredState::kDeleted;
   s.state = SandboxState::kDeleted;
+  s.reason.clear();
+  s.message.clear();
+  GS_CHECK(recordEvent(db, s, SandboxEventKind::kDeleted, auditActor(actor), now));
   return s;
 }
 
@@ -149,7 +155,7 @@ Task<Result<SandboxRecord>> SqlStore::setDesired(Actor actor, SandboxId id, Desi
     }
     const bool again = desired == DesiredState::kRunning && endedByItself(row.observed);
     if (row.observed.desired == desired && !again) return row.shown();
-    GS_CHECK(wish(db, actor, row.observed, desired, stopGrace, now));
+    GS_CHECK(wish(db, actor, row, desired, stopGrace, now));
     return row.shown();
   });
 }

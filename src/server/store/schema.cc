@@ -132,6 +132,20 @@ CREATE INDEX sandbox_idle ON sandbox (active_at) WHERE idle_stop_s > 0;
 CREATE INDEX sandbox_homeless ON sandbox (created_at) WHERE host_id IS NULL;
 )sql";
 
+// What happened to sandboxes. AUTOINCREMENT, because a client resumes by sequence: one that was pruned is never given out
+// again. `event_horizon` keeps what was pruned, so that a reader of that part learns that there was something.
+constexpr std::string_view kEvents = R"sql(
+CREATE TABLE sandbox_event (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, tenant_id TEXT NOT NULL, sandbox_id TEXT NOT NULL, name TEXT NOT NULL,
+  host_id TEXT, at BIGINT NOT NULL, kind TEXT NOT NULL, actor TEXT NOT NULL, desired TEXT NOT NULL, state TEXT NOT NULL,
+  reason TEXT NOT NULL, message TEXT NOT NULL, generation BIGINT NOT NULL, observed_generation BIGINT NOT NULL,
+  restarts BIGINT NOT NULL, exit_cause TEXT NOT NULL, exit_by TEXT NOT NULL, exit_code BIGINT, exit_signal BIGINT,
+  exit_oom_killed SMALLINT, exit_at BIGINT);
+CREATE INDEX sandbox_event_list ON sandbox_event (tenant_id, id);
+CREATE INDEX sandbox_event_sandbox ON sandbox_event (sandbox_id, id);
+CREATE TABLE event_horizon (tenant_id TEXT PRIMARY KEY, pruned_through BIGINT NOT NULL);
+)sql";
+
 // Two agents with one identity: since when, and when it showed last.
 constexpr std::string_view kFences = R"sql(
 ALTER TABLE host ADD COLUMN duplicate_since BIGINT;
@@ -143,7 +157,8 @@ CREATE INDEX host_duplicate ON host (duplicate_seen_at) WHERE duplicate_since IS
 
 const std::vector<Migration>& serverMigrations() {
   static const std::vector<Migration> kSteps{{"0001_first", kFirst}, {"0002_placement", kPlacement}, {"0003_repeats", kRepeats},
-                                             {"0004_lifecycle", kLifecycle}, {"0008_fences", kFences}};
+                                             {"0004_lifecycle", kLifecycle}, {"0005_events", kEvents},
+                                             {"0008_fences", kFences}};
   return kSteps;
 }
 

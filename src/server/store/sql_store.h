@@ -4,6 +4,7 @@
 //   host_store.cc      hosts as people see them      link_store.cc       enrollment, certificates, links
 //   blueprint_store.cc blueprints                    sandbox_store.cc    sandboxes as people see them
 //   observation_store.cc what hosts say of sandboxes audit_store.cc      audit, health
+//   event_store.cc    what happened to sandboxes
 //   repeat_rows.cc    creations by the client's key
 //
 // Lifetime: the daemon owns it; the clock must outlive it. Threads: calls on the loop, SQL on the database thread.
@@ -78,6 +79,9 @@ class SqlStore final : public Store {
   Task<Result<SandboxRecord>> applyObservation(HostId host, Observation observation) override;
   Task<Result<SandboxRecord>> refuseAssignment(HostId host, SandboxId id, std::int64_t generation,
                                                std::string message) override;
+
+  Task<Result<SandboxEventSlice>> listSandboxEvents(TenantId tenant, SandboxEventQuery query) override;
+  Task<Result<std::int64_t>> pruneSandboxEvents(SandboxEventLimits limits) override;
 
   Task<Status> appendAudit(AuditRecord record) override;
   Task<Result<Page<AuditRecord>>> listAudit(TenantId tenant, PageRequest page) override;

@@ -14,6 +14,7 @@
 
 #include "async/task.h"
 #include "server/core/records.h"
+#include "server/core/sandbox_event.h"
 
 namespace gs {
 
@@ -184,6 +185,14 @@ class Store {
   // The host refused the assignment: failed/spec_rejected. Another generation than the present one: nothing changes.
   [[nodiscard]] virtual Task<Result<SandboxRecord>> refuseAssignment(HostId host, SandboxId id, std::int64_t generation,
                                                                      std::string message) = 0;
+
+  // --- what happened to sandboxes -------------------------------------------------------------------------------
+  // Every change of a sandbox that a client can see is an event, written in the transaction of the change. Readers see
+  // them in order: none appears before one that a reader has passed.
+  // kNotFound: the query names a sandbox of which the tenant neither has nor keeps anything.
+  [[nodiscard]] virtual Task<Result<SandboxEventSlice>> listSandboxEvents(TenantId tenant, SandboxEventQuery query) = 0;
+  // Forgets the oldest beyond the limits, a bounded number in one call; returns how many. 0: nothing is left to do.
+  [[nodiscard]] virtual Task<Result<std::int64_t>> pruneSandboxEvents(SandboxEventLimits limits) = 0;
 
   // --- audit ----------------------------------------------------------------------------------------------------
   [[nodiscard]] virtual Task<Status> appendAudit(AuditRecord record) = 0;
