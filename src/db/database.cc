@@ -192,12 +192,22 @@ Transaction::~Transaction() {
   [[maybe_unused]] const auto rolled = database_->execute("ROLLBACK");
 }
 
-Status migrate(Database& database, const std::vector<Migration>& migrations) {
+namespace {
+
+// Makes the table when it is not there.
+Result<std::vector<std::string>> namesIn(Database& database, std::string_view table) {
+  std::vector<std::string> names;
   GS_CHECK(database.executeScript(
-      "CREATE TABLE IF NOT EXISTS schema_migrations (name TEXT PRIMARY KEY, applied_at BIGINT NOT NULL)"));
-  std::vector<std::string> applied;
-  GS_CHECK(database.query("SELECT name FROM schema_migrations ORDER BY name", {},
-                          [&](const Row& row) { applied.push_back(row.text(0)); }));
+      fmt::format("CREATE TABLE IF NOT EXISTS {} (name TEXT PRIMARY KEY, applied_at BIGINT NOT NULL)", table)));
+  GS_CHECK(database.query(fmt::format("SELECT name FROM {} ORDER BY name", table), {},
+                          [&](const Row& row) { names.push_back(row.text(0)); }));
+  return names;
+}
+
+}  // namespace
+
+Status migrate(Database& database, const std::vector<Migration>& migrations) {
+  GS_TRY(auto applied, namesIn(database, "schema_migrations"));
   for (const auto& name : applied) {
     if (std::ranges::none_of(migrations, [&](const Migration& m) { return m.name == name; })) {
       return fail(makeError(ErrorCode::kFailedPrecondition,
@@ -205,11 +215,15 @@ Status migrate(Database& database, const std::vector<Migration>& migrations) {
                       .withFix("run the newer version that wrote it, or restore a backup"));
     }
   }
+  GS_TRY(const auto additions, namesIn(database, "schema_additions"));
+  applied.insert(applied.end(), additions.begin(), additions.end());
   for (const auto& migration : migrations) {
     if (std::ranges::find(applied, migration.name) != applied.end()) continue;
+    const bool addsOnly = migration.tolerance == Tolerance::kAddsOnly;
     GS_TRY(auto transaction, Transaction::begin(database));
     GS_CHECK(database.executeScript(migration.sql));
-    GS_CHECK(database.execute("INSERT INTO schema_migrations (name, applied_at) VALUES ($1, $2)",
+    GS_CHECK(database.execute(fmt::format("INSERT INTO {} (name, applied_at) VALUES ($1, $2)",
+                                          addsOnly ? "schema_additions" : "schema_migrations"),
                               {std::string(migration.name), toUnixMillis(SystemClock().wallNow())}));
     GS_CHECK(transaction.commit());
   }

@@ -92,10 +92,20 @@ class Transaction {
   Database* database_;
 };
 
+// What a program that does not know a step may do with a database that has it.
+enum class Tolerance : std::uint8_t {
+  kNone,     // nothing: it would misread what is there
+  kAddsOnly  // work on: the step only added columns with defaults, or tables, and whoever does not know them ignores them
+};
+
 // One step of the schema. Names are recorded; a step that ran is never run again or changed.
+//
+// Steps that only add are recorded in a table of their own, schema_additions, which programs older than that table do not
+// look into: so those open the database, too.
 struct Migration {
   std::string_view name;  // "0001_first"
   std::string_view sql;
+  Tolerance tolerance = Tolerance::kNone;
 };
 
 // Applies what is missing, each in a transaction, in order. A database that has a step this program does not know was

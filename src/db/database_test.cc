@@ -56,6 +56,22 @@ TEST(Migrate, RefusesADatabaseOfANewerVersionAndTouchesNothing) {
   EXPECT_NE(status.error().message.find("0002_future"), std::string::npos);
 }
 
+TEST(Migrate, AStepThatOnlyAddsIsNoneOfAnOlderVersionsBusiness) {
+  auto database = Database::openInMemory().value();
+  auto newer = kSteps;
+  newer.push_back({"0002_more", "ALTER TABLE item ADD COLUMN more TEXT NOT NULL DEFAULT 'none'", Tolerance::kAddsOnly});
+  ASSERT_TRUE(migrate(database, newer));
+  ASSERT_TRUE(migrate(database, newer)) << "it is not run twice";
+  ASSERT_TRUE(migrate(database, kSteps)) << "the older version opens it";
+  ASSERT_TRUE(database.execute("INSERT INTO item (id) VALUES ($1)", {std::string("a")}));
+  ASSERT_TRUE(migrate(database, newer));
+  const auto more = database.queryOne("SELECT more FROM item", {}, [](const Row& r) { return r.text(0); });
+  EXPECT_EQ(more.value().value(), "none");
+  // As a version would see it that was made before there were such steps.
+  const auto recorded = database.queryOne("SELECT count(*) FROM schema_migrations", {}, [](const Row& r) { return r.integer(0); });
+  EXPECT_EQ(recorded.value().value(), 1);
+}
+
 TEST(Database, RefusesAFileThatIsNoDatabase) {
   const std::string path = temporaryPath("garbage");
   std::ofstream(path) << std::string(4096, 'x');

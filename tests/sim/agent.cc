@@ -81,7 +81,7 @@ void SimAgent::reboot() {
   simulation_.trace("{} reboots", name());
   ++boots_;
   die("reboot");
-  engine.endAll();
+  engine.reboot();
 }
 
 HostFacts SimAgent::facts() {

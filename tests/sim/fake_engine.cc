@@ -53,13 +53,13 @@ Task<Result<R>> FakeEngine::call(std::string what, SandboxId id, Deadline deadli
   if (!agent_.alive()) co_return noAnswer();
   auto& simulation = simulation_;
   const auto answer = std::make_shared<Answer>(simulation.executor());
-  const bool refused = !up_ || simulation.mishap(kRefuse);
+  const bool refused = (!up_ && outage_ != Outage::kHangs) || simulation.mishap(kRefuse);
   const bool lost = simulation.mishap(kLoseAnswer);
   const bool hangs = simulation.mishap(kHang);
   const auto asked = Millis(1) + Millis(simulation.random.below(simulation.mishap(kSlow) ? 2'000 : 20));
   const auto told = Millis(1) + Millis(simulation.random.below(simulation.mishap(kSlow) ? 2'000 : 5));
-  simulation.after(asked, [this, answer, what, id, refused, lost, hangs, told, start = starts_, effect = std::move(effect)] {
-    if (refused || !up_ || start != starts_) {
+  auto act = std::make_shared<std::function<void()>>([this, answer, what, id, refused, lost, hangs, told, life = life_, effect = std::move(effect)] {
+    if (refused || !up_ || life != life_) {
       simulation_.trace("{} engine {} {} refused", agent_.name(), what, id);
       return answer->give(noAnswer());
     }
@@ -71,6 +71,10 @@ Task<Result<R>> FakeEngine::call(std::string what, SandboxId id, Deadline deadli
     simulation_.after(told, [answer, lost, result = std::move(result)]() mutable {
       answer->give(lost ? Result<R>(noAnswer()) : std::move(result));
     });
+  });
+  simulation.after(asked, [this, act = std::move(act)] {
+    if (!up_ && outage_ == Outage::kHangs) return stuck_.push_back(act);
+    (*act)();
   });
   while (!answer->result && !deadline.expired()) co_await answer->changed.waitUntil(deadline);
   if (!answer->result) co_return fail(ErrorCode::kDeadlineExceeded, "the engine took too long to answer");
@@ -94,11 +98,7 @@ Task<Status> FakeEngine::start(SandboxId id, Deadline deadline) {
   const auto generation = held ? held->runGeneration : 0;
   const auto before = containers_.find(id);
   const bool wasOver = before != containers_.end() && before->second.endedBy == EndedBy::kItself;
-  auto started = co_await call<void>("start", id, deadline, [this, id, generation, wasOver] { return doStart(id, generation, wasOver); });
-  if (!started) {
-    if (const auto found = containers_.find(id); found != containers_.end()) found->second.unansweredSince = true;
-  }
-  co_return started;
+  co_return co_await call<void>("start", id, deadline, [this, id, generation, wasOver] { return doStart(id, generation, wasOver); });
 }
 
 Task<Status> FakeEngine::stop(SandboxId id, Millis, Deadline deadline) {
@@ -114,17 +114,13 @@ Task<Status> FakeEngine::remove(SandboxId id, Deadline deadline) {
 
 Task<Result<std::optional<RuntimeContainer>>> FakeEngine::inspect(SandboxId id, Deadline deadline) {
   using Answer = std::optional<RuntimeContainer>;
-  auto answer = co_await call<Answer>("inspect", id, deadline, [this, id]() -> Result<Answer> {
+  return call<Answer>("inspect", id, deadline, [this, id]() -> Result<Answer> {
     const auto found = containers_.find(id);
     if (found == containers_.end()) return Answer();
     auto seen = found->second.seen;
     if (seen.phase == ContainerPhase::kExited && simulation_.mishap(kRemoving)) seen.phase = ContainerPhase::kRemoving;
     return Answer(seen);
   });
-  if (!answer) {
-    if (const auto found = containers_.find(id); found != containers_.end()) found->second.unansweredSince = true;
-  }
-  co_return answer;
 }
 
 Task<Result<std::vector<RuntimeContainer>>> FakeEngine::list(HostId, Deadline deadline) {
@@ -136,7 +132,8 @@ Task<Result<std::vector<RuntimeContainer>>> FakeEngine::list(HostId, Deadline de
   });
 }
 
-Task<Result<std::unique_ptr<RuntimeWatch>>> FakeEngine::watch(HostId, Deadline) {
+Task<Result<std::unique_ptr<RuntimeWatch>>> FakeEngine::watch(HostId, Deadline deadline) {
+  while (!up_ && outage_ == Outage::kHangs && !deadline.expired()) co_await sleepFor(Millis(200));
   if (!up_ || !agent_.alive()) co_return noAnswer();
   auto watcher = std::make_shared<Watcher>(simulation_.executor());
   watchers_.push_back(watcher);
@@ -170,13 +167,13 @@ Status FakeEngine::doStart(const SandboxId& id, std::uint64_t runGeneration, boo
   auto& container = found->second;
   if (container.seen.alive()) return {};
   // A run that ended by itself is over: only a newer wish starts another. One that ended while the request was on its
-  // way could not be known.
-  if (wasOver && container.endedBy == EndedBy::kItself && container.runGeneration == runGeneration && !container.unansweredSince) {
+  // way could not be known. And an engine that is in another life may be held to have ended it.
+  if (wasOver && container.endedBy == EndedBy::kItself && container.runGeneration == runGeneration && container.startedIn == life_) {
     simulation_.violate("one run", fmt::format("{} ended by itself in generation {} and is started again in it", id, runGeneration));
   }
   container.runGeneration = runGeneration;
   container.endedBy = EndedBy::kNothing;
-  container.unansweredSince = false;
+  container.startedIn = life_;
   container.gateTimedOut = false;
   container.gateOpen = false;
   container.workload = {};
@@ -230,29 +227,63 @@ void FakeEngine::end(FakeContainer& container, int code, EndedBy by) {
   container.seen.pid = 0;
   container.seen.finishedAt = SystemClock().wallNow();
   container.endedBy = by;
-  // The engine's doing is told as a loss when the agent died as well, before it could see that nobody answered.
-  if (by == EndedBy::kItself || by == EndedBy::kEngine) ledger_.excuse(container.seen.sandboxId, "guest_lost");
+  if (by == EndedBy::kItself) ledger_.excuse(container.seen.sandboxId, "guest_lost");
   changed(container.seen.sandboxId);
 }
 
 void FakeEngine::endAll() {
-  ++starts_;
   for (auto& [id, container] : containers_) {
     if (container.seen.alive()) end(container, kKilled, EndedBy::kEngine);
-    container.endedBy = EndedBy::kEngine;
   }
 }
 
-void FakeEngine::setUp(bool up) {
-  simulation_.trace("{} engine {}", agent_.name(), up ? "up" : "down");
-  up_ = up;
-  if (up) return;
-  // An agent that could not look meanwhile may hold the engine to be at fault for an end of that time.
-  for (auto& [id, container] : containers_) container.unansweredSince = true;
+Result<std::string> FakeEngine::instance() const {
+  if (!up_ && outage_ != Outage::kHangs) return noAnswer();
+  return fmt::format("engine-{}", life_);
+}
+
+void FakeEngine::goDown(Outage how) {
+  if (!up_ || stopping_) return;
+  outage_ = how;
+  simulation_.trace("{} engine goes down, {}", agent_.name(), static_cast<int>(how));
+  if (how != Outage::kStops) return down();
+  // Its containers are gone a moment before it is.
+  endAll();
+  stopping_ = true;
+  simulation_.after(simulation_.random.between(Millis(1), Millis(1'000)), [this, life = life_] {
+    if (life == life_ && stopping_) down();
+  });
+}
+
+void FakeEngine::down() {
+  up_ = false;
+  stopping_ = false;
+  if (outage_ == Outage::kHangs) return;
   for (const auto& weak : watchers_) {
     if (const auto watcher = weak.lock()) watcher->events.close();
   }
   watchers_.clear();
+}
+
+void FakeEngine::comeUp() {
+  if (stopping_) down();
+  if (up_) return;
+  simulation_.trace("{} engine up", agent_.name());
+  if (outage_ != Outage::kHangs) ++life_;
+  if (outage_ == Outage::kKilled) endAll();
+  up_ = true;
+  for (auto& request : std::exchange(stuck_, {})) {
+    simulation_.after(Millis(1) + Millis(simulation_.random.below(20)), [request = std::move(request)] { (*request)(); });
+  }
+  for (const auto& [id, container] : containers_) changed(id);
+}
+
+void FakeEngine::reboot() {
+  stopping_ = false;
+  stuck_.clear();
+  up_ = true;
+  ++life_;
+  endAll();
 }
 
 void FakeEngine::killOne() {

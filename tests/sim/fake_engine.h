@@ -24,7 +24,7 @@ struct FakeContainer {
   WorkloadState workload;
   EndedBy endedBy = EndedBy::kNothing;
   std::uint64_t runGeneration = 0;  // in whose name the last run was started
-  bool unansweredSince = false;     // an inspect of the last run got no answer
+  int startedIn = 0;                // the engine's life in which it was started
   bool gateTimedOut = false;        // its guest was not there in time
 };
 
@@ -34,8 +34,17 @@ class FakeEngine final : public Runtime {
   using HeldRecord = std::function<std::optional<AgentSandboxRecord>(const SandboxId&)>;
   FakeEngine(Simulation& simulation, Ledger& ledger, Process& agent, HeldRecord heldBy);
 
-  void setUp(bool up);  // down: nothing answers
-  void endAll();        // every container ends, as when the engine or the host restarts
+  // What an engine may do for a while.
+  enum class Outage : std::uint8_t {
+    kHangs,        // it is there and answers nothing
+    kLiveRestore,  // it is restarted, its containers go on
+    kStops,        // it ends its containers in order, still answering, and then itself
+    kKilled        // its containers go on until the next life ends them
+  };
+  void goDown(Outage how);
+  void comeUp();
+  // The host restarts, and the engine with it.
+  void reboot();
   [[nodiscard]] bool isUp() const { return up_; }
   [[nodiscard]] const std::map<SandboxId, FakeContainer>& containers() const { return containers_; }
   // A random container's guest dies.
@@ -44,6 +53,7 @@ class FakeEngine final : public Runtime {
   [[nodiscard]] std::unique_ptr<GuestChannel> openGuestChannel(const SandboxId& id);
 
   [[nodiscard]] std::string_view name() const override { return "docker"; }
+  [[nodiscard]] Result<std::string> instance() const override;
   [[nodiscard]] Task<RuntimeReport> health(Deadline deadline) override;
   [[nodiscard]] Task<Status> create(ContainerPlan plan, Deadline deadline) override;
   [[nodiscard]] Task<Status> start(SandboxId id, Deadline deadline) override;
@@ -65,6 +75,8 @@ class FakeEngine final : public Runtime {
   [[nodiscard]] Task<Result<R>> call(std::string what, SandboxId id, Deadline deadline, std::function<Result<R>()> effect);
   [[nodiscard]] Status doCreate(const ContainerPlan& plan);
   [[nodiscard]] Status doStart(const SandboxId& id, std::uint64_t runGeneration, bool wasOver);
+  void endAll();
+  void down();
   [[nodiscard]] Status doStop(const SandboxId& id, bool mayEnd);
   [[nodiscard]] Status doRemove(const SandboxId& id);
   void end(FakeContainer& container, int code, EndedBy by);
@@ -81,8 +93,11 @@ class FakeEngine final : public Runtime {
   std::vector<FakeGuest*> guests_;  // in order of creation
   std::vector<std::weak_ptr<Watcher>> watchers_;
   bool up_ = true;
+  bool stopping_ = false;  // still answers, and will be gone
+  Outage outage_ = Outage::kHangs;
+  std::vector<std::shared_ptr<std::function<void()>>> stuck_;  // requests to an engine that hangs; it does them later
   int nextPid_ = 100;
-  int starts_ = 0;  // of the engine: a request that was under way when it ended is not done by the next
+  int life_ = 1;  // of the engine: a request that was under way when it ended is not done by the next
 };
 
 }  // namespace gs::sim

@@ -131,12 +131,8 @@ void World::trouble() {
     case kServerDies: return server_.die("any moment");
     case kReboot: return agent.reboot();
     case kEngineDown: {
-      agent.engine.setUp(false);
-      const bool takesAlong = simulation_.random.chance(400);
-      return simulation_.after(time, [&agent, takesAlong] {
-        if (takesAlong && !agent.engine.isUp()) agent.engine.endAll();
-        agent.engine.setUp(true);
-      });
+      agent.engine.goDown(static_cast<FakeEngine::Outage>(simulation_.random.below(4)));
+      return simulation_.after(time, [&agent] { agent.engine.comeUp(); });
     }
     case kPartition:
     case kOneWay: {
@@ -175,7 +171,7 @@ void World::heal() {
   server_.disk.full = false;
   for (const auto& agent : agents_) {
     agent->disk.full = false;
-    if (!agent->engine.isUp()) agent->engine.setUp(true);
+    agent->engine.comeUp();
   }
 }
 
@@ -257,6 +253,8 @@ std::string World::discordOf(const SandboxRecord& record) const {
   if (!isCurrent(record)) return describe("nothing was observed of what is wanted");
   switch (record.desired) {
     case DesiredState::kDeleted: return describe("it is still there");
+    // No user of this world wants it yet.
+    case DesiredState::kArchived: return describe("nobody asked for an archive");
     case DesiredState::kStopped: return record.state == SandboxState::kStopped && !runs ? "" : describe(runs ? "it runs" : "it is not told as stopped");
     case DesiredState::kRunning: break;
   }

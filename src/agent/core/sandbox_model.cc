@@ -96,6 +96,12 @@ bool hasToldEnd(const SandboxRecord& record) {
          (last.state == SandboxState::kFailed || last.state == SandboxState::kStopped);
 }
 
+// The run ended with the engine, not by itself.
+bool endedByEngine(const SandboxRecord& record, const SandboxFacts& facts) {
+  if (record.runInstance.empty() || facts.instance.empty()) return facts.runtimeWasLost;
+  return record.runInstance != facts.instance;
+}
+
 Decision decideRunning(const SandboxRecord& record, const SandboxFacts& facts) {
   const bool ranThisGeneration = ranInThisGeneration(record);
   const bool startPending = record.intent == Intent::kStart && facts.startedAt == record.startedBefore;
@@ -124,7 +130,7 @@ Decision decideRunning(const SandboxRecord& record, const SandboxFacts& facts) {
         return doingSaying(Step::kStart, SandboxState::kStarting, "host_restarted", "the host was restarted");
       }
       // An end that was told already is no work of an engine that goes away later.
-      if (facts.runtimeWasLost && !facts.workloadExit && !hasToldEnd(record)) {
+      if (endedByEngine(record, facts) && !facts.workloadExit && !hasToldEnd(record)) {
         return doingSaying(Step::kStart, SandboxState::kStarting, "runtime_restarted",
                            "the container engine stopped and took the sandbox's processes with it");
       }
@@ -134,6 +140,11 @@ Decision decideRunning(const SandboxRecord& record, const SandboxFacts& facts) {
 }
 
 }  // namespace
+
+bool endNeedsSecondLook(const SandboxRecord& record, const SandboxFacts& facts) {
+  return record.assignment.desired == DesiredState::kRunning && ranInThisGeneration(record) && record.intent != Intent::kStop &&
+         !facts.workloadExit && !hasToldEnd(record);
+}
 
 SandboxRecord firstRecord(Assignment assignment) {
   SandboxRecord record;

@@ -27,6 +27,9 @@ struct SandboxRecord {
   std::optional<WallTime> startedBefore;
   // The host's boot in which that run was started: a run does not survive a reboot, and that is not its own failure.
   std::string runBootId;
+  // The life of the runtime in which that run was started, or was last seen running (Runtime::instance). An end in another
+  // is the engine's doing, one in the same is the run's own. Empty: not known.
+  std::string runInstance;
   // The generation that failed for good; decide() leaves it alone until a newer one comes.
   std::uint64_t failedGeneration = 0;
   // What execs get when they do not say: from the spec, else the image.
@@ -53,7 +56,10 @@ struct SandboxFacts {
   bool blueprintReady = false;
   std::optional<ExitInfo> workloadExit;
   std::string workloadStartError;   // set with workloadExit when it could not be started
-  // The runtime stopped answering since the container was last seen running: its end, if any, is the engine's doing.
+  // The life of the runtime that said what is known of the container; empty: cannot be told.
+  std::string instance;
+  // The runtime stopped answering since the container was last seen running. Where instances cannot be told apart, its
+  // end is then taken for the engine's doing.
   bool runtimeWasLost = false;
   // This boot; differs from runBootId after a reboot.
   std::string bootId;
@@ -88,6 +94,11 @@ struct Decision {
 };
 
 [[nodiscard]] Decision decide(const SandboxRecord& record, const SandboxFacts& facts);
+
+// The run of this generation is found ended, and nothing explains it yet: nobody wanted it, nobody was told of it, and the
+// workload did not say how it ended. An engine that is going down ends its containers first, so the engine must answer once
+// more, a moment later, before the end is held against the sandbox.
+[[nodiscard]] bool endNeedsSecondLook(const SandboxRecord& record, const SandboxFacts& facts);
 
 // Whether a newly arrived assignment is taken. Older: kAborted (reason stale_generation). Equal: taken, changes nothing.
 // A spec that differs in what cannot change on a host is kInvalidArgument. Unknown runtime: kUnimplemented.

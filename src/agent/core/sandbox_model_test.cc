@@ -54,6 +54,11 @@ SandboxFacts withLostRuntime(SandboxFacts facts) {
   return facts;
 }
 
+SandboxFacts inInstance(SandboxFacts facts, std::string instance) {
+  facts.instance = std::move(instance);
+  return facts;
+}
+
 SandboxFacts withBoot(SandboxFacts facts, std::string bootId) {
   facts.bootId = std::move(bootId);
   return facts;
@@ -95,6 +100,15 @@ TEST(SandboxModel, DecidesEveryRowOfTheTable) {
       {"the engine went down and took it along", kRunning, 1, 1, Intent::kNone,
        withLostRuntime(withContainerExit(seen(Seen::kExited), 137)), Step::kStart, SandboxState::kStarting,
        "runtime_restarted"},
+      {"the engine was restarted since, while nobody looked", kRunning, 1, 1, Intent::kNone,
+       inInstance(withContainerExit(seen(Seen::kExited), 137), "engine-2"), Step::kStart, SandboxState::kStarting,
+       "runtime_restarted"},
+      {"it ended by itself in an engine that only did not answer", kRunning, 1, 1, Intent::kNone,
+       inInstance(withLostRuntime(withContainerExit(seen(Seen::kExited), 137)), "engine-1"), Step::kWait,
+       SandboxState::kFailed, "guest_lost"},
+      {"the workload ended before the engine did", kRunning, 1, 1, Intent::kNone,
+       inInstance(withWorkloadExit(withContainerExit(seen(Seen::kExited), 0), 3), "engine-2"), Step::kWait,
+       SandboxState::kFailed, "workload_exited"},
       {"a newer start after it ended", kRunning, 3, 1, Intent::kNone, withContainerExit(seen(Seen::kExited), 0),
        Step::kStart, SandboxState::kStarting, ""},
       {"the agent died between intent and start of a second run", kRunning, 3, 3, Intent::kStart,
@@ -120,6 +134,7 @@ TEST(SandboxModel, DecidesEveryRowOfTheTable) {
     record.runGeneration = row.runGeneration;
     record.intent = row.intent;
     if (!row.facts.bootId.empty()) record.runBootId = "before";
+    if (!row.facts.instance.empty()) record.runInstance = "engine-1";
     const auto decision = decide(record, row.facts);
     EXPECT_EQ(stepName(decision.step), stepName(row.step)) << row.why;
     ASSERT_EQ(decision.observe.has_value(), row.says.has_value()) << row.why;
@@ -128,6 +143,28 @@ TEST(SandboxModel, DecidesEveryRowOfTheTable) {
       EXPECT_EQ(decision.observe->reason, row.reason) << row.why;
     }
   }
+}
+
+TEST(SandboxModel, LooksTwiceOnlyAtAnEndThatNothingExplains) {
+  SandboxRecord record;
+  record.assignment = assignment(2);
+  record.runGeneration = 2;
+  const SandboxFacts facts;
+  EXPECT_TRUE(endNeedsSecondLook(record, facts));
+  EXPECT_FALSE(endNeedsSecondLook(record, withWorkloadExit(facts, 0))) << "the workload said how it ended";
+  auto told = record;
+  told.observation.generation = 2;
+  told.observation.state = SandboxState::kFailed;
+  EXPECT_FALSE(endNeedsSecondLook(told, facts)) << "it was told of";
+  auto stopping = record;
+  stopping.intent = Intent::kStop;
+  EXPECT_FALSE(endNeedsSecondLook(stopping, facts)) << "this agent ended it";
+  auto older = record;
+  older.runGeneration = 1;
+  EXPECT_FALSE(endNeedsSecondLook(older, facts)) << "an earlier generation's end keeps no start waiting";
+  auto unwanted = record;
+  unwanted.assignment.desired = DesiredState::kStopped;
+  EXPECT_FALSE(endNeedsSecondLook(unwanted, facts)) << "nobody wants it to run";
 }
 
 TEST(SandboxModel, StartThatHappenedBeforeACrashIsNotRepeated) {

@@ -116,6 +116,11 @@ class Runtime {
   // "docker": what SandboxSpec::runtime and RuntimeHealth::name say.
   [[nodiscard]] virtual std::string_view name() const = 0;
 
+  // Which life of the runtime's own process serves us, as an opaque text: another after it was restarted, when it may have
+  // ended what ran in it; not another while it merely hangs. Answers at once, without asking the runtime. Empty: that
+  // cannot be told on this host. kUnavailable: nobody is there.
+  [[nodiscard]] virtual Result<std::string> instance() const = 0;
+
   // How the runtime fares. Never fails: not answering is kUnhealthy with the reason and a condition that says what to
   // do, not installed is kAbsent. Changes nothing.
   [[nodiscard]] virtual Task<RuntimeReport> health(Deadline deadline) = 0;

@@ -1,5 +1,8 @@
 #include "agent/sandboxes/journal.h"
 
+#include <nlohmann/json.hpp>
+
+#include "base/json.h"
 #include "base/log.h"
 #include "wire/messages.h"
 
@@ -7,7 +10,7 @@ namespace gs {
 namespace {
 
 struct StoredRow {
-  std::string id, assignment, intent, runBootId, execUser, execWorkingDir, observation, checksum;
+  std::string id, assignment, intent, runBootId, execUser, execWorkingDir, observation, checksum, additions, additionsChecksum;
   std::int64_t runGeneration = 0, failedGeneration = 0, ackedSequence = 0;
   std::optional<std::int64_t> startedBeforeMs;
 
@@ -22,7 +25,28 @@ struct StoredRow {
                               startedBeforeMs ? fmt::format("{}", *startedBeforeMs) : "-"));
     return hasher.finish().hex();
   }
+  [[nodiscard]] std::string computeAdditionsChecksum() const {
+    Hasher hasher;
+    hasher.update(checksum);
+    hasher.update(additions);
+    return hasher.finish().hex();
+  }
 };
+
+constexpr const char* kRunInstance = "runInstance";
+
+std::string additionsOf(const SandboxRecord& record) {
+  Json out = Json::object();
+  if (!record.runInstance.empty()) out[kRunInstance] = record.runInstance;
+  return canonicalJson(out);
+}
+
+void readAdditions(const StoredRow& row, SandboxRecord& record) {
+  if (row.additionsChecksum != row.computeAdditionsChecksum()) return;
+  const auto json = parseJson(row.additions);
+  if (!json || !json->is_object()) return;
+  if (const auto found = json->find(kRunInstance); found != json->end() && found->is_string()) record.runInstance = found->get<std::string>();
+}
 
 StoredRow toRow(const SandboxRecord& record) {
   StoredRow row;
@@ -38,6 +62,8 @@ StoredRow toRow(const SandboxRecord& record) {
   if (record.observation.sequence != 0) row.observation = encode(record.observation);
   row.ackedSequence = static_cast<std::int64_t>(record.ackedSequence);
   row.checksum = row.computeChecksum();
+  row.additions = additionsOf(record);
+  row.additionsChecksum = row.computeAdditionsChecksum();
   return row;
 }
 
@@ -56,6 +82,7 @@ Result<SandboxRecord> toRecord(const StoredRow& row) {
     GS_TRY(record.observation, decodeObservation(row.observation));
   }
   record.ackedSequence = static_cast<std::uint64_t>(row.ackedSequence);
+  readAdditions(row, record);
   return record;
 }
 
@@ -73,7 +100,7 @@ Task<Result<std::vector<SandboxRecord>>> Journal::load() {
     std::vector<StoredRow> rows;
     GS_CHECK(db.query(
         "SELECT sandbox_id, assignment, intent, run_generation, run_boot_id, started_before_ms, failed_generation,"
-        " exec_user, exec_working_dir, observation, acked_sequence, checksum FROM sandbox ORDER BY sandbox_id",
+        " exec_user, exec_working_dir, observation, acked_sequence, checksum, additions, additions_checksum FROM sandbox ORDER BY sandbox_id",
         {}, [&](const Row& r) {
           StoredRow row;
           row.id = r.text(0);
@@ -88,6 +115,8 @@ Task<Result<std::vector<SandboxRecord>>> Journal::load() {
           row.observation = r.text(9);
           row.ackedSequence = r.integer(10);
           row.checksum = r.text(11);
+          row.additions = r.text(12);
+          row.additionsChecksum = r.text(13);
           rows.push_back(std::move(row));
         }));
     std::vector<SandboxRecord> records;
@@ -108,14 +137,15 @@ Task<Status> Journal::save(SandboxRecord record) {
   co_return co_await database_->run([row = toRow(record)](Database& db) -> Status {
     GS_CHECK(db.execute(
         "INSERT INTO sandbox (sandbox_id, assignment, intent, run_generation, run_boot_id, started_before_ms,"
-        " failed_generation, exec_user, exec_working_dir, observation, acked_sequence, checksum)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+        " failed_generation, exec_user, exec_working_dir, observation, acked_sequence, checksum,"
+        " additions, additions_checksum) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
         " ON CONFLICT (sandbox_id) DO UPDATE SET assignment = $2, intent = $3, run_generation = $4, run_boot_id = $5,"
         " started_before_ms = $6, failed_generation = $7, exec_user = $8, exec_working_dir = $9, observation = $10,"
-        " acked_sequence = $11, checksum = $12",
+        " acked_sequence = $11, checksum = $12, additions = $13, additions_checksum = $14",
         {row.id, Blob{row.assignment}, row.intent, row.runGeneration, row.runBootId,
          row.startedBeforeMs ? SqlValue(*row.startedBeforeMs) : SqlValue(), row.failedGeneration, row.execUser,
-         row.execWorkingDir, Blob{row.observation}, row.ackedSequence, row.checksum}));
+         row.execWorkingDir, Blob{row.observation}, row.ackedSequence, row.checksum, row.additions,
+         row.additionsChecksum}));
     return {};
   });
 }

@@ -2,6 +2,10 @@
 //
 // A row carries a checksum of its own. A row that cannot be read is moved to sandbox_quarantine and logged, and the
 // others are served: no data file stops a start (rule 5). Loop thread only; each save is one transaction with fsync.
+//
+// What newer versions know besides lies in the column "additions", a JSON object with a checksum of its own, which covers
+// the row's as well. An older version neither reads nor writes it, so a row that such a one has changed is recognised by a
+// checksum that does not fit, and its additions count as not known. A damaged addition is the same: a fact less, no row.
 #pragma once
 
 #include <vector>
@@ -28,7 +32,11 @@ inline constexpr Migration kJournalMigrations[] = {
      " acked_sequence BIGINT NOT NULL,"
      " checksum TEXT NOT NULL);"
      "CREATE TABLE sandbox_quarantine (sandbox_id TEXT NOT NULL, assignment BLOB, observation BLOB, quarantined_at_ms BIGINT NOT NULL);"
-     "CREATE TABLE agent_state (key TEXT PRIMARY KEY, value TEXT NOT NULL)"}};
+     "CREATE TABLE agent_state (key TEXT PRIMARY KEY, value TEXT NOT NULL)"},
+    {"journal_0002",
+     "ALTER TABLE sandbox ADD COLUMN additions TEXT NOT NULL DEFAULT '';"
+     "ALTER TABLE sandbox ADD COLUMN additions_checksum TEXT NOT NULL DEFAULT ''",
+     Tolerance::kAddsOnly}};
 
 class Journal {
  public:

@@ -15,6 +15,7 @@ constexpr Millis kInspectCall{10'000};
 constexpr Millis kPrepareTime{60 * 60 * 1000};
 constexpr Millis kGateTime{15'000};
 constexpr Millis kLookAgain{60'000};
+constexpr Millis kSecondLook{1'500};
 // How long the guest may take to end by itself once its workload is gone.
 constexpr Millis kGuestGrace{2'000};
 
@@ -187,13 +188,29 @@ Task<Status> SandboxActor::perform(Step step) {
   co_return Status();
 }
 
+Task<Result<SandboxActor::Sight>> SandboxActor::look() {
+  GS_CO_TRY(auto before, parts_.runtime.instance());
+  GS_CO_TRY(auto container, co_await parts_.runtime.inspect(record_.assignment.sandboxId, Deadline::after(kInspectCall)));
+  GS_CO_TRY(const auto after, parts_.runtime.instance());
+  if (after != before) co_return fail(ErrorCode::kUnavailable, "the engine was restarted while it was asked");
+  co_return Sight{std::move(before), std::move(container)};
+}
+
 Task<Status> SandboxActor::inspect() {
-  const auto answer = co_await parts_.runtime.inspect(record_.assignment.sandboxId, Deadline::after(kInspectCall));
-  if (!answer) {
-    facts_.runtimeWasLost = true;
-    co_return std::unexpected(answer.error());
+  auto sight = co_await look();
+  // An engine that is going down ends its containers first. Before an end is held against the sandbox, the engine must
+  // have answered once more a moment later.
+  if (sight && sight->container && sight->container->phase == ContainerPhase::kExited && facts_.container != Seen::kExited &&
+      endNeedsSecondLook(record_, facts_)) {
+    co_await sleepFor(kSecondLook);
+    sight = co_await look();
   }
-  if (!*answer) {
+  if (!sight) {
+    facts_.runtimeWasLost = true;
+    co_return std::unexpected(std::move(sight).error());
+  }
+  facts_.instance = sight->instance;
+  if (!sight->container) {
     facts_.container = Seen::kAbsent;
     if (record_.assignment.desired == DesiredState::kDeleted) {
       // The container may have been removed by an agent that died before it got to the rest. "Deleted" is told only when
@@ -203,7 +220,7 @@ Task<Status> SandboxActor::inspect() {
     }
     co_return Status();
   }
-  const RuntimeContainer& container = **answer;
+  const RuntimeContainer& container = *sight->container;
   facts_.startedAt = container.startedAt;
   facts_.oomKilled = container.oomKilled;
   if (container.execDefaults) {
@@ -217,6 +234,11 @@ Task<Status> SandboxActor::inspect() {
       facts_.container = Seen::kRunning;
       facts_.runtimeWasLost = false;
       facts_.exit.reset();
+      // Seen alive in this life of the engine, however many it has outlived. On disk before anything else is made of it.
+      if (record_.runInstance != facts_.instance) {
+        record_.runInstance = facts_.instance;
+        GS_CO_CHECK(co_await save());
+      }
       GS_CO_CHECK(ensureGuestChannel());
       guest_->setExpectedPid(container.pid);
       break;
@@ -224,17 +246,8 @@ Task<Status> SandboxActor::inspect() {
       const bool signalled = container.exitCode > 128 && container.exitCode <= 128 + 64;
       facts_.exit = ExitInfo{container.exitCode, signalled ? container.exitCode - 128 : 0, container.oomKilled,
                              container.finishedAt.value_or(parts_.clock.wallNow())};
-      // An engine that is going down ends its containers first. Before this end is held against the sandbox, the engine
-      // must have answered once more a moment later.
-      const bool unexplained = facts_.container != Seen::kExited && !facts_.workloadExit && facts_.gateOpen &&
-                               record_.intent != Intent::kStop;
       facts_.container = Seen::kExited;
       facts_.gateOpen = false;
-      if (unexplained) {
-        co_await sleepFor(Millis(1500));
-        const auto again = co_await parts_.runtime.inspect(record_.assignment.sandboxId, Deadline::after(kInspectCall));
-        if (!again) facts_.runtimeWasLost = true;
-      }
       break;
     }
     case ContainerPhase::kRemoving:
@@ -288,6 +301,8 @@ Task<Status> SandboxActor::create() {
 }
 
 Task<Status> SandboxActor::startContainer() {
+  GS_CO_TRY(auto instance, parts_.runtime.instance());
+  record_.runInstance = std::move(instance);
   record_.startedBefore = facts_.startedAt;
   record_.runGeneration = record_.assignment.generation;
   record_.runBootId = parts_.bootId;

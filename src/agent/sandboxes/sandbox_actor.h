@@ -37,7 +37,8 @@ class SandboxActor {
   void acknowledge(std::uint64_t sequence);
   // The container may have changed: look when there is nothing better to do.
   void hint();
-  // The engine went away, perhaps for a moment only: an end of the container that is found next may be its doing.
+  // The engine went away, perhaps for a moment only: an end of the container that is found next may be its doing, where
+  // its lives cannot be told apart.
   void runtimeLost();
 
   // kFailedPrecondition (reason sandbox_not_running) unless it runs; otherwise as GuestChannel::startExec. Empty user
@@ -68,6 +69,12 @@ class SandboxActor {
   [[nodiscard]] Task<void> watchGuest();
   [[nodiscard]] Task<Status> perform(Step step);
   [[nodiscard]] Task<Status> inspect();
+  // One answer of the runtime and the one life of it that gave it; kUnavailable when it was restarted meanwhile.
+  struct Sight {
+    std::string instance;
+    std::optional<RuntimeContainer> container;
+  };
+  [[nodiscard]] Task<Result<Sight>> look();
   [[nodiscard]] Task<Status> prepare();
   [[nodiscard]] Task<Status> create();
   [[nodiscard]] Task<Status> startContainer();

@@ -17,6 +17,7 @@ class FakeRuntime final : public Runtime {
   explicit FakeRuntime(const Executor& executor) : changes_(executor, 100) {}
 
   bool answers = true;
+  std::string life = "engine-1";
   int creates = 0;
   int starts = 0;
   std::map<SandboxId, RuntimeContainer> containers;
@@ -34,6 +35,10 @@ class FakeRuntime final : public Runtime {
   void touch(const SandboxId& id) { (void)changes_.tryPush(id); }
 
   std::string_view name() const override { return "docker"; }
+  Result<std::string> instance() const override {
+    if (!answers) return silent();
+    return life;
+  }
   Task<RuntimeReport> health(Deadline) override { co_return RuntimeReport{{"docker", RuntimeState::kHealthy, "", ""}, {}}; }
   Task<Status> create(ContainerPlan plan, Deadline) override {
     if (!answers) co_return silent();
@@ -282,12 +287,60 @@ class SupervisorTest : public ::testing::Test {
     co_await sleepFor(Millis(600));
     EXPECT_LE(observations_.size(), count + 1) << "only the repeat of what was unacknowledged";
     EXPECT_EQ(last().state, SandboxState::kRunning);
+    runtime_.life = "engine-2";
     runtime_.answers = true;
     // The engine took the container along, so it is started again and not called dead.
     for (int i = 0; i < 3000 && runtime_.starts < 2; ++i) co_await sleepFor(Millis(2));
     EXPECT_EQ(runtime_.starts, 2);
     for (const auto& o : observations_) EXPECT_NE(o.state, SandboxState::kFailed);
     co_await supervisor->stop();
+  }
+
+  // The container ends while no agent is there and the engine does not answer; then the agent comes back, to this engine.
+  Task<std::string> endUnseen(std::string engine) {
+    auto first = makeSupervisor();
+    EXPECT_TRUE(co_await first->recover());
+    EXPECT_FALSE((co_await first->assign(assignment(1))).refusal);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kRunning, 1));
+    co_await first->stop();
+    runtime_.answers = false;
+    runtime_.end(id_, 137);
+    observations_.clear();
+    auto second = makeSupervisor();
+    EXPECT_TRUE(co_await second->recover());
+    co_await sleepFor(Millis(100));
+    runtime_.life = std::move(engine);
+    runtime_.answers = true;
+    while (observations_.empty()) co_await heard_.waitUntil(Deadline::never());
+    const auto reason = last().reason;
+    co_await second->stop();
+    co_return reason;
+  }
+
+  Task<void> olderVersionWrites() {
+    SandboxRecord record;
+    record.assignment = assignment(1);
+    record.runGeneration = 1;
+    record.runInstance = "engine-1";
+    EXPECT_TRUE(co_await journal_.save(record));
+    EXPECT_EQ((co_await journal_.load())->front(), record);
+    // A version without additions writes the row's other columns and leaves those two as they are.
+    auto after = record;
+    after.failedGeneration = 1;
+    after.runInstance.clear();
+    EXPECT_TRUE(co_await database_.run([](Database& db) -> Status {
+      GS_CHECK(db.executeScript("CREATE TABLE kept AS SELECT additions, additions_checksum FROM sandbox"));
+      return {};
+    }));
+    EXPECT_TRUE(co_await journal_.save(after));
+    EXPECT_TRUE(co_await database_.run([](Database& db) -> Status {
+      GS_CHECK(db.executeScript("UPDATE sandbox SET additions = (SELECT additions FROM kept), "
+                                "additions_checksum = (SELECT additions_checksum FROM kept)"));
+      return {};
+    }));
+    const auto records = co_await journal_.load();
+    EXPECT_EQ(records->size(), 1U) << "the row is not held to be damaged";
+    EXPECT_EQ(records->front(), after) << "what was known of an earlier run does not count for a later one";
   }
 
   Task<void> execWhileLooking() {
@@ -379,6 +432,14 @@ class SupervisorTest : public ::testing::Test {
 TEST_F(SupervisorTest, CreatesStopsStartsAndDeletes) { runTask(loop_, createStopStartDelete()); }
 TEST_F(SupervisorTest, AdoptsWhatRunsAfterARestart) { runTask(loop_, adoptAfterRestart()); }
 TEST_F(SupervisorTest, CallsNothingDeadWhenTheRuntimeIsSilent) { runTask(loop_, silentRuntime()); }
+TEST_F(SupervisorTest, StartsAgainWhatTheEngineTookAlongWhileNoAgentWasThere) {
+  EXPECT_EQ(runTask(loop_, endUnseen("engine-2")), "runtime_restarted");
+}
+TEST_F(SupervisorTest, BeginsNoEndedRunAgainBecauseTheEngineDidNotAnswer) {
+  EXPECT_EQ(runTask(loop_, endUnseen("engine-1")), "guest_lost");
+  EXPECT_EQ(runtime_.starts, 1);
+}
+TEST_F(SupervisorTest, DistrustsAnAdditionThatAnOlderVersionLeftBehind) { runTask(loop_, olderVersionWrites()); }
 TEST_F(SupervisorTest, RunsExecsWhileItLooksAgain) { runTask(loop_, execWhileLooking()); }
 TEST_F(SupervisorTest, KeepsTheWorkloadsOwnExit) { runTask(loop_, workloadEnds()); }
 TEST_F(SupervisorTest, FailsAGenerationAndTriesTheNext) { runTask(loop_, noBlueprint()); }

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "agent/runtimes/docker/docker_engine.h"
+#include "agent/runtimes/docker/engine_instance.h"
 #include "agent/runtimes/image_loader.h"
 #include "agent/runtimes/runtime.h"
 
@@ -29,6 +30,7 @@ class DockerRuntime final : public Runtime, public ContainerImageLoader {
   DockerRuntime(const Executor& executor, DockerSettings settings);
 
   [[nodiscard]] std::string_view name() const override { return "docker"; }
+  [[nodiscard]] Result<std::string> instance() const override { return engineInstance(settings_.socketPath, {}); }
   [[nodiscard]] Task<RuntimeReport> health(Deadline deadline) override;
   [[nodiscard]] Task<Status> create(ContainerPlan plan, Deadline deadline) override;
   [[nodiscard]] Task<Status> start(SandboxId id, Deadline deadline) override;
