@@ -1,5 +1,8 @@
 """Days on which the Docker engine is stopped, killed or hangs: nothing is taken for dead, and all is well when it returns."""
 
+import os
+import signal
+
 import pytest
 
 from harness.docker_engine import PrivateDockerd
@@ -104,6 +107,40 @@ def test_an_agent_that_starts_while_the_engine_is_away_takes_nothing_for_dead(ou
     assert_stays(lambda: never_dead(stack), 2, "nothing being taken for dead")
     stack.dockerd.start()
     wait_well(stack)
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_an_agent_that_was_away_when_the_engine_was_restarted_blames_no_sandbox(outage, how):
+    """Only the record says in which life of the engine the sandboxes were started."""
+    stack = outage
+    stack.agent.kill()
+    getattr(stack.dockerd, how)()
+    stack.dockerd.start()
+    stack.agent.start()
+    stack.wait_connected()
+    wait_well(stack)
+
+
+def test_a_sandbox_that_ends_by_itself_while_the_engine_hangs_and_the_agent_is_away_is_not_begun_again(outage):
+    stack = outage
+    lost = stack.api.create_sandbox("busybox", name="lost")
+    container = f"gstacks-{lost['id']}"
+    before = stack.engine.inspect(container)["State"]
+    stack.agent.kill()
+    stack.dockerd.pause()
+    try:
+        os.kill(before["Pid"], signal.SIGKILL)
+        stack.agent.start()
+        stack.wait_connected()
+        wait_unhealthy(stack)
+        assert stack.api.sandbox(lost["id"])["state"] in ("running", "unknown")
+    finally:
+        stack.dockerd.resume()
+    failed = stack.api.wait_sandbox(lost["id"], "failed")
+    assert failed["reason"] == "guest_lost"
+    wait_well(stack)
+    assert stack.engine.inspect(container)["State"]["StartedAt"] == before["StartedAt"]
+    stack.api.delete_sandbox(lost["id"])
 
 
 def test_an_engine_that_hangs_makes_the_runtime_unhealthy_and_exec_still_works(outage):

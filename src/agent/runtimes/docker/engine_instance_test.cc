@@ -58,7 +58,7 @@ TEST_F(EngineInstanceTest, IsTheProcessThatListensAndWhenItStarted) {
   const auto first = engineInstance(socket(), {});
   ASSERT_TRUE(first);
   EXPECT_NE(first->find(fmt::format(":{}:", ::getpid())), std::string::npos) << *first;
-  EXPECT_EQ(engineInstance(socket(), {}), first) << "the same life, the same text, though nobody accepts";
+  EXPECT_EQ(*engineInstance(socket(), {}), *first) << "the same life, the same text, though nobody accepts";
   EXPECT_EQ(*engineInstance(socket(), places("dockerd (odd) name")), fmt::format("boot:{}:100", ::getpid()));
 }
 
