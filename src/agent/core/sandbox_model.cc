@@ -3,6 +3,14 @@
 namespace gs {
 namespace {
 
+constexpr std::string_view kRestartBackoff = "restart_backoff";
+constexpr std::string_view kRestarting = "restarting";
+// A run of this length was a good one: the next restart waits as little as the first.
+constexpr Millis kLongRun{60'000};
+constexpr std::int64_t kFirstWaitMs = 1'000;
+constexpr std::int64_t kLongestWaitMs = 60'000;
+constexpr int kUnknownCode = -1;
+
 constexpr std::pair<Intent, std::string_view> kIntentNames[] = {{Intent::kNone, "none"},
                                                                 {Intent::kCreate, "create"},
                                                                 {Intent::kStart, "start"},
@@ -10,10 +18,10 @@ constexpr std::pair<Intent, std::string_view> kIntentNames[] = {{Intent::kNone, 
                                                                 {Intent::kRemove, "remove"}};
 
 Decision wait() { return {}; }
-Decision waitSaying(ObservationDraft draft) { return {Step::kWait, std::move(draft)}; }
-Decision doing(Step step) { return {step, std::nullopt}; }
+Decision waitSaying(ObservationDraft draft) { return {Step::kWait, std::move(draft), std::nullopt}; }
+Decision doing(Step step) { return {step, std::nullopt, std::nullopt}; }
 Decision doingSaying(Step step, SandboxState state, std::string reason, std::string message) {
-  return {step, ObservationDraft{state, std::move(reason), std::move(message), std::nullopt}};
+  return {step, ObservationDraft{state, std::move(reason), std::move(message), std::nullopt}, std::nullopt};
 }
 
 // The kernel kills with SIGKILL, which a shell around the victim turns into 137. Any other end is not its doing, even if
@@ -24,42 +32,128 @@ std::string describeExit(const ExitInfo& exit) {
   return exit.signal != 0 ? fmt::format("signal {}", exit.signal) : fmt::format("exit code {}", exit.code);
 }
 
-// The run is over: what is said of it. The workload's own exit is worth more than the container's, which is that of the
-// guest around it.
+bool isRestartWait(const Observation& said) {
+  return said.state == SandboxState::kStarting && said.reason == kRestartBackoff;
+}
+
+// Whether it says that the last run is over, by itself or by somebody's hand.
+bool tellsAnEnd(const Observation& said) {
+  return said.state == SandboxState::kFailed || said.state == SandboxState::kStopped || isRestartWait(said);
+}
+
+bool hasToldEnd(const SandboxRecord& record) {
+  return record.observation.generation == record.assignment.generation && tellsAnEnd(record.observation);
+}
+
+bool wasRebooted(const SandboxRecord& record, const SandboxFacts& facts) {
+  return !record.runBootId.empty() && record.runBootId != facts.bootId;
+}
+
+// The run ended with the engine, not by itself.
+bool endedByEngine(const SandboxRecord& record, const SandboxFacts& facts) {
+  if (record.runInstance.empty() || facts.instance.empty()) return facts.runtimeWasLost;
+  return record.runInstance != facts.instance;
+}
+
+bool startIsPending(const SandboxRecord& record, const SandboxFacts& facts) {
+  return record.intent == Intent::kStart && facts.startedAt == record.startedBefore;
+}
+
+bool ranOutOfMemory(const SandboxFacts& facts) { return facts.oomKilled || (facts.exit && facts.exit->oomKilled); }
+
+// The workload's own exit is worth more than the container's, which is that of the guest around it. A signal that the
+// kernel sends for a fault is the doing of what ran; any other end of the guest comes from outside.
+ExitCause causeOf(const SandboxRecord& record, const SandboxFacts& facts, const ExitInfo& exit) {
+  if (record.endCause != ExitCause::kUnspecified) return record.endCause;
+  if (facts.workloadExit) return ranOutOfMemory(facts) && looksKilled(exit) ? ExitCause::kOutOfMemory : ExitCause::kExited;
+  if (ranOutOfMemory(facts)) return ExitCause::kOutOfMemory;
+  if (wasRebooted(record, facts)) return ExitCause::kHostRestarted;
+  if (endedByEngine(record, facts)) return ExitCause::kRuntimeLost;
+  const bool fault = exit.signal == 4 || exit.signal == 6 || exit.signal == 7 || exit.signal == 8 || exit.signal == 11;
+  return fault ? ExitCause::kExited : ExitCause::kKilled;
+}
+
+// The death certificate of the last run. What was told of it stays, when nothing better is known: the agent that saw the
+// workload's exit may not be the one that is asked.
+std::optional<ExitInfo> endOf(const SandboxRecord& record, const SandboxFacts& facts) {
+  if (!facts.workloadExit && record.observation.exit && tellsAnEnd(record.observation)) return record.observation.exit;
+  auto exit = facts.workloadExit ? facts.workloadExit : facts.exit;
+  if (!exit) return exit;
+  exit->cause = causeOf(record, facts, *exit);
+  exit->oomKilled = facts.workloadExit ? ranOutOfMemory(facts) && looksKilled(*exit) : ranOutOfMemory(facts);
+  return exit;
+}
+
+// The run is over: what is said of it.
 ObservationDraft endOfRun(const SandboxRecord& record, const SandboxFacts& facts) {
+  const auto& said = record.observation;
+  if (!facts.workloadExit && hasToldEnd(record) && said.exit) return {said.state, said.reason, said.message, said.exit};
   ObservationDraft draft;
-  draft.exit = facts.workloadExit ? facts.workloadExit : facts.exit;
-  const bool oom = facts.oomKilled || (facts.exit && facts.exit->oomKilled);
-  if (draft.exit && oom) draft.exit->oomKilled = true;
+  draft.exit = endOf(record, facts);
+  draft.state = SandboxState::kFailed;
   if (!facts.workloadStartError.empty()) {
-    draft.state = SandboxState::kFailed;
     draft.reason = "workload_start_failed";
     draft.message = "the command could not be started: " + facts.workloadStartError;
     return draft;
   }
   if (facts.workloadExit) {
     const bool clean = facts.workloadExit->code == 0 && facts.workloadExit->signal == 0;
-    const bool byMemory = oom && looksKilled(*facts.workloadExit);
-    draft.exit->oomKilled = byMemory;
-    draft.state = clean ? SandboxState::kStopped : SandboxState::kFailed;
+    const bool byMemory = draft.exit->oomKilled;
+    draft.state = clean && !byMemory ? SandboxState::kStopped : SandboxState::kFailed;
     draft.reason = byMemory ? "oom_killed" : "workload_exited";
     draft.message = byMemory ? "the memory limit was reached and the kernel ended the workload"
                              : "the workload ended with " + describeExit(*facts.workloadExit);
     return draft;
   }
-  draft.state = SandboxState::kFailed;
+  const bool oom = ranOutOfMemory(facts);
   draft.reason = oom ? "oom_killed" : "guest_lost";
   draft.message = oom ? "the memory limit was reached and the kernel ended the sandbox"
                       : "the sandbox's first process ended" + (draft.exit ? " with " + describeExit(*draft.exit) : "");
-  // A run that ended before this agent saw its workload's exit keeps what an earlier observation said.
-  if (record.observation.generation == record.assignment.generation && record.observation.exit &&
-      record.observation.reason == "workload_exited") {
-    draft.exit = record.observation.exit;
-    draft.reason = record.observation.reason;
-    draft.state = record.observation.state;
-    draft.message = record.observation.message;
-  }
   return draft;
+}
+
+std::uint32_t restartsOf(const SandboxRecord& record) {
+  return record.observation.generation == record.assignment.generation ? record.observation.restarts : 0;
+}
+
+// What could not even be started is not started again: it would fail for ever.
+bool isRestarted(const SandboxRecord& record, const ObservationDraft& end) {
+  const auto& policy = record.assignment.spec.restart;
+  if (policy.mode == RestartMode::kNever || end.reason == "workload_start_failed") return false;
+  if (policy.mode == RestartMode::kOnFailure && end.state == SandboxState::kStopped) return false;
+  return policy.maxRestarts == 0 || restartsOf(record) < policy.maxRestarts;
+}
+
+bool wasLongRun(const SandboxFacts& facts, const std::optional<ExitInfo>& exit) {
+  return facts.startedAt && exit && exit->at - *facts.startedAt >= kLongRun;
+}
+
+Millis longestWait(const SandboxRecord& record, const SandboxFacts& facts, const std::optional<ExitInfo>& exit) {
+  const auto doublings = wasLongRun(facts, exit) ? 0U : std::min(record.quickRestarts, 10U);
+  return Millis(std::min(kFirstWaitMs << doublings, kLongestWaitMs));
+}
+
+// The run is over by itself, and perhaps another one follows by its policy.
+ObservationDraft endOrRestart(const SandboxRecord& record, const SandboxFacts& facts) {
+  auto draft = endOfRun(record, facts);
+  if (draft.reason == kRestartBackoff || !isRestarted(record, draft)) return draft;
+  const auto most = record.assignment.spec.restart.maxRestarts;
+  draft.state = SandboxState::kStarting;
+  draft.reason = kRestartBackoff;
+  draft.message += fmt::format("; restart {}{} follows within {} s", restartsOf(record) + 1, most == 0 ? "" : fmt::format(" of {}", most),
+                               longestWait(record, facts, draft.exit).count() / 1000);
+  return draft;
+}
+
+Decision afterEnd(const SandboxRecord& record, const SandboxFacts& facts) {
+  auto draft = endOrRestart(record, facts);
+  if (draft.reason != kRestartBackoff) return waitSaying(std::move(draft));
+  if (facts.restartDue && hasToldEnd(record)) {
+    return {Step::kStart, ObservationDraft{SandboxState::kStarting, std::string(kRestarting), "its restart policy starts it again",
+                                           std::nullopt, true}, std::nullopt};
+  }
+  const auto within = longestWait(record, facts, draft.exit);
+  return {Step::kWait, std::move(draft), within};
 }
 
 // A run counts as this generation's when it was started in its name, or was told of in its name: the latter covers a run
@@ -67,7 +161,8 @@ ObservationDraft endOfRun(const SandboxRecord& record, const SandboxFacts& facts
 bool ranInThisGeneration(const SandboxRecord& record) {
   const auto& said = record.observation;
   return record.runGeneration == record.assignment.generation ||
-         (said.generation == record.assignment.generation && (said.state == SandboxState::kRunning || said.exit));
+         (said.generation == record.assignment.generation &&
+          (said.state == SandboxState::kRunning || (said.exit && tellsAnEnd(said))));
 }
 
 Decision decideDeleted(const SandboxRecord& record, const SandboxFacts& facts) {
@@ -84,57 +179,60 @@ Decision decideDeleted(const SandboxRecord& record, const SandboxFacts& facts) {
   return waitSaying({SandboxState::kDeleted, "", "", std::nullopt});
 }
 
-Decision decideStopped(const SandboxFacts& facts) {
+Decision decideStopped(const SandboxRecord& record, const SandboxFacts& facts) {
   if (facts.container == Seen::kRunning) return doing(Step::kStop);
-  ObservationDraft draft{SandboxState::kStopped, "stopped_by_user", "", facts.workloadExit ? facts.workloadExit : facts.exit};
-  return waitSaying(std::move(draft));
+  return waitSaying({SandboxState::kStopped, "stopped_by_user", "", endOf(record, facts)});
 }
 
-bool hasToldEnd(const SandboxRecord& record) {
-  const auto& last = record.observation;
-  return last.generation == record.assignment.generation &&
-         (last.state == SandboxState::kFailed || last.state == SandboxState::kStopped);
+// The run ended, but not by itself: it is begun again, and that is no restart by the policy.
+Decision startAgain(const SandboxRecord& record, const SandboxFacts& facts, std::string reason, std::string message) {
+  return {Step::kStart,
+          ObservationDraft{SandboxState::kStarting, std::move(reason), std::move(message), endOf(record, facts)}, std::nullopt};
 }
 
-// The run ended with the engine, not by itself.
-bool endedByEngine(const SandboxRecord& record, const SandboxFacts& facts) {
-  if (record.runInstance.empty() || facts.instance.empty()) return facts.runtimeWasLost;
-  return record.runInstance != facts.instance;
+Decision decideExited(const SandboxRecord& record, const SandboxFacts& facts) {
+  if (!ranInThisGeneration(record) || startIsPending(record, facts)) return doingSaying(Step::kStart, SandboxState::kStarting, "", "");
+  // A stop that was begun for an earlier wish, and is done.
+  if (record.endCause != ExitCause::kUnspecified) return startAgain(record, facts, "", "");
+  // An end that was told already is no work of a host or an engine that goes away later.
+  if (hasToldEnd(record)) return afterEnd(record, facts);
+  if (wasRebooted(record, facts)) return startAgain(record, facts, "host_restarted", "the host was restarted");
+  if (endedByEngine(record, facts) && !facts.workloadExit) {
+    return startAgain(record, facts, "runtime_restarted",
+                      "the container engine stopped and took the sandbox's processes with it");
+  }
+  return afterEnd(record, facts);
+}
+
+Decision decideAbsent(const SandboxRecord& record, const SandboxFacts& facts) {
+  if (ranInThisGeneration(record) && !startIsPending(record, facts)) {
+    ObservationDraft draft{SandboxState::kFailed, "container_lost",
+                           "the container was removed by something other than this agent", std::nullopt};
+    if (facts.missedAt) draft.exit = ExitInfo{kUnknownCode, 0, false, *facts.missedAt, ExitCause::kKilled};
+    if (hasToldEnd(record) && record.observation.exit) draft.exit = record.observation.exit;
+    return waitSaying(std::move(draft));
+  }
+  if (!facts.blueprintReady) return doingSaying(Step::kPrepare, SandboxState::kProvisioning, "provisioning", "");
+  return doingSaying(Step::kCreate, SandboxState::kProvisioning, "provisioning", "");
 }
 
 Decision decideRunning(const SandboxRecord& record, const SandboxFacts& facts) {
-  const bool ranThisGeneration = ranInThisGeneration(record);
-  const bool startPending = record.intent == Intent::kStart && facts.startedAt == record.startedBefore;
   switch (facts.container) {
     case Seen::kUnknown: return doing(Step::kInspect);
-    case Seen::kAbsent:
-      if (ranThisGeneration && !startPending) {
-        return waitSaying({SandboxState::kFailed, "container_lost",
-                           "the container was removed by something other than this agent", std::nullopt});
-      }
-      if (!facts.blueprintReady) return doingSaying(Step::kPrepare, SandboxState::kProvisioning, "provisioning", "");
-      return doingSaying(Step::kCreate, SandboxState::kProvisioning, "provisioning", "");
+    case Seen::kAbsent: return decideAbsent(record, facts);
     case Seen::kCreated: return doingSaying(Step::kStart, SandboxState::kStarting, "", "");
     case Seen::kRunning:
+      // The workload may have been told to end already: what was begun is finished, and then it is started anew.
+      if (record.endCause != ExitCause::kUnspecified) return doing(Step::kStop);
       // Told before the container is stopped, so that a crash in between cannot lose the workload's exit.
-      if (facts.workloadExit) return {Step::kStop, endOfRun(record, facts)};
+      if (facts.workloadExit) return {Step::kStop, endOrRestart(record, facts), std::nullopt};
       if (!facts.gateOpen) {
         // After an agent restart the guest needs a moment to dial again; a running sandbox is not reported as starting.
-        if (ranThisGeneration && record.observation.state == SandboxState::kRunning) return doing(Step::kOpenGate);
+        if (ranInThisGeneration(record) && record.observation.state == SandboxState::kRunning) return doing(Step::kOpenGate);
         return doingSaying(Step::kOpenGate, SandboxState::kStarting, "", "");
       }
       return waitSaying({SandboxState::kRunning, "", "", std::nullopt});
-    case Seen::kExited:
-      if (!ranThisGeneration || startPending) return doingSaying(Step::kStart, SandboxState::kStarting, "", "");
-      if (!record.runBootId.empty() && record.runBootId != facts.bootId && !record.observation.exit) {
-        return doingSaying(Step::kStart, SandboxState::kStarting, "host_restarted", "the host was restarted");
-      }
-      // An end that was told already is no work of an engine that goes away later.
-      if (endedByEngine(record, facts) && !facts.workloadExit && !hasToldEnd(record)) {
-        return doingSaying(Step::kStart, SandboxState::kStarting, "runtime_restarted",
-                           "the container engine stopped and took the sandbox's processes with it");
-      }
-      return waitSaying(endOfRun(record, facts));
+    case Seen::kExited: return decideExited(record, facts);
   }
   return wait();
 }
@@ -143,7 +241,7 @@ Decision decideRunning(const SandboxRecord& record, const SandboxFacts& facts) {
 
 bool endNeedsSecondLook(const SandboxRecord& record, const SandboxFacts& facts) {
   return record.assignment.desired == DesiredState::kRunning && ranInThisGeneration(record) && record.intent != Intent::kStop &&
-         !facts.workloadExit && !hasToldEnd(record);
+         record.endCause == ExitCause::kUnspecified && !facts.workloadExit && !hasToldEnd(record);
 }
 
 SandboxRecord firstRecord(Assignment assignment) {
@@ -195,9 +293,33 @@ Decision decide(const SandboxRecord& record, const SandboxFacts& facts) {
     return facts.container == Seen::kRunning ? doing(Step::kStop) : wait();
   }
   if (assignment.desired == DesiredState::kStopped) {
-    return facts.container == Seen::kUnknown ? doing(Step::kInspect) : decideStopped(facts);
+    return facts.container == Seen::kUnknown ? doing(Step::kInspect) : decideStopped(record, facts);
   }
   return decideRunning(record, facts);
+}
+
+void noteStart(SandboxRecord& record, const SandboxFacts& facts) {
+  if (!startIsPending(record, facts)) {
+    const bool byPolicy = record.observation.reason == kRestarting && record.observation.generation == record.assignment.generation;
+    if (byPolicy) {
+      record.quickRestarts = wasLongRun(facts, endOf(record, facts)) ? 1 : record.quickRestarts + 1;
+    } else if (record.runGeneration != record.assignment.generation) {
+      record.quickRestarts = 0;
+    }
+  }
+  record.startedBefore = facts.startedAt;
+  record.runGeneration = record.assignment.generation;
+  record.runBootId = facts.bootId;
+  record.endCause = ExitCause::kUnspecified;
+  record.intent = Intent::kStart;
+}
+
+void noteStop(SandboxRecord& record, const SandboxFacts& facts) {
+  record.intent = Intent::kStop;
+  // Cleaning up after a workload that ended by itself, or after a generation that failed, is no end that needs a cause.
+  if (record.endCause != ExitCause::kUnspecified || facts.workloadExit) return;
+  if (record.observation.exit && tellsAnEnd(record.observation)) return;
+  if (record.assignment.desired != DesiredState::kRunning) record.endCause = ExitCause::kStopped;
 }
 
 Result<Acceptance> checkAssignment(const Assignment& incoming, const SandboxRecord* present) {
@@ -268,7 +390,7 @@ std::optional<Observation> nextObservation(const SandboxRecord& record, const Ob
   const auto& last = record.observation;
   const bool same = last.sequence != 0 && last.generation == record.assignment.generation &&
                     last.state == draft.state && last.reason == draft.reason && last.message == draft.message &&
-                    last.exit == draft.exit;
+                    last.exit == draft.exit && !draft.countsRestart;
   if (same) return std::nullopt;
   Observation next;
   next.sandboxId = record.assignment.sandboxId;
@@ -280,6 +402,7 @@ std::optional<Observation> nextObservation(const SandboxRecord& record, const Ob
   next.exit = draft.exit;
   next.observedAt = now;
   next.startedAt = startedAt ? startedAt : last.startedAt;
+  next.restarts = restartsOf(record) + (draft.countsRestart ? 1 : 0);
   return next;
 }
 

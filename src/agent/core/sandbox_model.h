@@ -32,6 +32,12 @@ struct SandboxRecord {
   std::string runInstance;
   // The generation that failed for good; decide() leaves it alone until a newer one comes.
   std::uint64_t failedGeneration = 0;
+  // Why this agent began to end the present run; kUnspecified: it did not. Journalled with the intent of the stop: what
+  // was begun is finished, and an end of the workload's own it never is.
+  ExitCause endCause = ExitCause::kUnspecified;
+  // Restarts by the policy in a row, none after a run of a minute: what the wait before the next one doubles by. The
+  // count in one generation is Observation::restarts.
+  std::uint32_t quickRestarts = 0;
   // What execs get when they do not say: from the spec, else the image.
   std::string execUser;
   std::string execWorkingDir;
@@ -65,6 +71,10 @@ struct SandboxFacts {
   std::string bootId;
   // The runtime says that the memory limit was hit in this run.
   bool oomKilled = false;
+  // When the container was first found missing.
+  std::optional<WallTime> missedAt;
+  // The wait that Decision::restartWithin asked for is over.
+  bool restartDue = false;
 };
 
 enum class Step : std::uint8_t {
@@ -86,11 +96,15 @@ struct ObservationDraft {
   std::string reason;
   std::string message;
   std::optional<ExitInfo> exit;
+  bool countsRestart = false;  // one more restart by the policy
 };
 
 struct Decision {
   Step step = Step::kWait;
   std::optional<ObservationDraft> observe;
+  // With kWait: the run ended and its policy starts another, after a wait of at most this (full jitter), which is told by
+  // SandboxFacts::restartDue.
+  std::optional<Millis> restartWithin;
 };
 
 [[nodiscard]] Decision decide(const SandboxRecord& record, const SandboxFacts& facts);
@@ -99,6 +113,10 @@ struct Decision {
 // workload did not say how it ended. An engine that is going down ends its containers first, so the engine must answer once
 // more, a moment later, before the end is held against the sandbox.
 [[nodiscard]] bool endNeedsSecondLook(const SandboxRecord& record, const SandboxFacts& facts);
+
+// What the record must say before the effect of kStart and of kStop. Repeat (the effect failed): changes nothing more.
+void noteStart(SandboxRecord& record, const SandboxFacts& facts);
+void noteStop(SandboxRecord& record, const SandboxFacts& facts);
 
 // Whether a newly arrived assignment is taken. Older: kAborted (reason stale_generation). Equal: taken, changes nothing.
 // A spec that differs in what cannot change on a host is kInvalidArgument. Unknown runtime: kUnimplemented.

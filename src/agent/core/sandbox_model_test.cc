@@ -217,6 +217,279 @@ TEST(SandboxModel, ADeletedRecordIsForgottenOnlyAfterTheServerKnows) {
   EXPECT_EQ(decide(record, seen(Seen::kAbsent)).step, Step::kFinish);
 }
 
+struct EndRow {
+  std::string why;
+  DesiredState desired;
+  ExitCause begun;  // by this agent
+  SandboxFacts facts;
+  ExitCause cause;
+};
+
+TEST(SandboxModel, EveryEndHasItsCause) {
+  const EndRow rows[] = {
+      {"the workload ended by itself", kRunning, ExitCause::kUnspecified, withWorkloadExit(withContainerExit(seen(Seen::kExited), 0), 3),
+       ExitCause::kExited},
+      {"by a signal from inside", kRunning, ExitCause::kUnspecified, withWorkloadExit(withContainerExit(seen(Seen::kExited), 0), 0, 15),
+       ExitCause::kExited},
+      {"the kernel, for want of memory", kRunning, ExitCause::kUnspecified,
+       withWorkloadExit(withContainerExit(seen(Seen::kExited), 137, true), 0, 9), ExitCause::kOutOfMemory},
+      {"the kernel took the guest", kRunning, ExitCause::kUnspecified, withContainerExit(seen(Seen::kExited), 137, true),
+       ExitCause::kOutOfMemory},
+      {"something on the host killed it", kRunning, ExitCause::kUnspecified, withContainerExit(seen(Seen::kExited), 137),
+       ExitCause::kKilled},
+      {"the host went down", kRunning, ExitCause::kUnspecified, withBoot(withContainerExit(seen(Seen::kExited), 137), "next"),
+       ExitCause::kHostRestarted},
+      {"the engine went down", kRunning, ExitCause::kUnspecified, withLostRuntime(withContainerExit(seen(Seen::kExited), 137)),
+       ExitCause::kRuntimeLost},
+      {"a wish", kStopped, ExitCause::kStopped, withWorkloadExit(withContainerExit(seen(Seen::kExited), 0), 0, 15), ExitCause::kStopped},
+      {"a wish, whose effect another agent had", kStopped, ExitCause::kStopped, withContainerExit(seen(Seen::kExited), 0),
+       ExitCause::kStopped},
+      {"ended before the wish to stop it came", kStopped, ExitCause::kUnspecified,
+       withWorkloadExit(withContainerExit(seen(Seen::kExited), 0), 0), ExitCause::kExited},
+      {"the host went down while it was to be stopped", kStopped, ExitCause::kUnspecified,
+       withBoot(withContainerExit(seen(Seen::kExited), 137), "next"), ExitCause::kHostRestarted},
+  };
+  for (const auto& row : rows) {
+    SandboxRecord record;
+    record.assignment = assignment(1, row.desired);
+    record.runGeneration = 1;
+    record.endCause = row.begun;
+    if (!row.facts.bootId.empty()) record.runBootId = "before";
+    const auto decision = decide(record, row.facts);
+    ASSERT_TRUE(decision.observe && decision.observe->exit) << row.why;
+    EXPECT_EQ(exitCauseName(decision.observe->exit->cause), exitCauseName(row.cause)) << row.why;
+  }
+}
+
+TEST(SandboxModel, AContainerThatSomebodyRemovedHasADeathCertificateToo) {
+  SandboxRecord record;
+  record.assignment = assignment(1);
+  record.runGeneration = 1;
+  auto facts = seen(Seen::kAbsent);
+  facts.missedAt = kNow;
+  const auto exit = decide(record, facts).observe.value().exit.value();
+  EXPECT_EQ(exit.cause, ExitCause::kKilled);
+  EXPECT_EQ(exit.at, kNow);
+}
+
+TEST(SandboxModel, WhatWasToldOfAnEndStaysWhenTheAgentThatSawItIsGone) {
+  SandboxRecord record;
+  record.assignment = assignment(2, kStopped);
+  record.runGeneration = 1;
+  record.observation.generation = 1;
+  record.observation.state = SandboxState::kFailed;
+  record.observation.exit = ExitInfo{3, 0, false, kNow, ExitCause::kExited};
+  const auto facts = withContainerExit(seen(Seen::kExited), 0);
+  EXPECT_EQ(decide(record, facts).observe.value().exit, record.observation.exit);
+}
+
+TEST(SandboxModel, AStopThatWasBegunIsFinishedBeforeANewerStart) {
+  SandboxRecord record;
+  record.assignment = assignment(2, kStopped);
+  record.runGeneration = 1;
+  noteStop(record, withGate(seen(Seen::kRunning)));
+  EXPECT_EQ(record.endCause, ExitCause::kStopped);
+  record.assignment.generation = 3;
+  record.assignment.desired = kRunning;
+  EXPECT_EQ(decide(record, withGate(seen(Seen::kRunning))).step, Step::kStop);
+  const auto exited = withWorkloadExit(withContainerExit(seen(Seen::kExited), 0), 0, 15);
+  EXPECT_EQ(decide(record, exited).step, Step::kStart);
+  noteStart(record, exited);
+  EXPECT_EQ(record.endCause, ExitCause::kUnspecified);
+}
+
+// A sandbox whose policy restarts it, as its agent sees it through ends, waits and starts.
+class RestartPolicyModel : public ::testing::Test {
+ protected:
+  RestartPolicyModel() {
+    record_.assignment = assignment(1);
+    record_.assignment.spec.restart = {RestartMode::kOnFailure, 0};
+    record_.runGeneration = 1;
+    record_.observation.generation = 1;
+    record_.observation.sequence = 1;
+    record_.observation.state = SandboxState::kRunning;
+  }
+  SandboxFacts ended(int code, Millis after = Millis(5)) {
+    auto facts = withWorkloadExit(withContainerExit(seen(Seen::kExited), 0), code);
+    facts.startedAt = kNow - after;
+    return facts;
+  }
+  // Takes the decision as the actor does, up to the effect.
+  Decision step(const SandboxFacts& facts) {
+    auto decision = decide(record_, facts);
+    if (decision.observe) {
+      if (const auto next = nextObservation(record_, *decision.observe, kNow, std::nullopt)) record_.observation = *next;
+    }
+    if (decision.step == Step::kStart) noteStart(record_, facts);
+    return decision;
+  }
+  // From an end to the next run; the wait that was asked for.
+  Millis restart(const SandboxFacts& end) {
+    const auto wait = step(end).restartWithin.value_or(Millis(-1));
+    auto due = end;
+    due.restartDue = true;
+    EXPECT_EQ(step(due).step, Step::kStart);
+    record_.intent = Intent::kNone;
+    auto running = withGate(seen(Seen::kRunning));
+    running.startedAt = kNow;
+    EXPECT_EQ(step(running).observe.value().state, SandboxState::kRunning);
+    return wait;
+  }
+
+  SandboxRecord record_;
+};
+
+TEST_F(RestartPolicyModel, WaitsWithTheExitOfTheRunAndCountsBeforeItStarts) {
+  const auto waiting = step(ended(3));
+  EXPECT_EQ(waiting.step, Step::kWait);
+  EXPECT_EQ(waiting.restartWithin, Millis(1'000));
+  EXPECT_EQ(record_.observation.state, SandboxState::kStarting);
+  EXPECT_EQ(record_.observation.reason, "restart_backoff");
+  EXPECT_EQ(record_.observation.exit.value().code, 3);
+  EXPECT_EQ(record_.observation.restarts, 0U);
+  auto due = ended(3);
+  due.restartDue = true;
+  EXPECT_EQ(step(due).step, Step::kStart);
+  EXPECT_EQ(record_.observation.restarts, 1U) << "journalled together with the intent";
+  EXPECT_EQ(record_.intent, Intent::kStart);
+}
+
+TEST_F(RestartPolicyModel, ACrashAtAnyPointNeitherLosesNorDoublesARestart) {
+  static_cast<void>(step(ended(3)));
+  // An agent that comes back during the wait has not seen the workload's exit.
+  auto found = withContainerExit(seen(Seen::kExited), 0);
+  found.startedAt = kNow - Millis(5);
+  const auto again = step(found);
+  EXPECT_EQ(again.step, Step::kWait);
+  EXPECT_EQ(again.restartWithin, Millis(1'000));
+  EXPECT_EQ(record_.observation.exit.value().code, 3);
+  EXPECT_EQ(record_.observation.sequence, 2U) << "nothing new to tell";
+  found.restartDue = true;
+  EXPECT_EQ(step(found).step, Step::kStart);
+  // It died between intent and start: the start is made up for, and not counted again.
+  found.restartDue = false;
+  EXPECT_EQ(step(found).step, Step::kStart);
+  EXPECT_EQ(record_.observation.restarts, 1U);
+  EXPECT_EQ(record_.quickRestarts, 1U);
+  // It died after the start, and the new run has ended meanwhile: one more end, one more wait.
+  auto next = found;
+  next.startedAt = kNow;
+  const auto after = step(next);
+  EXPECT_EQ(after.step, Step::kWait);
+  EXPECT_EQ(after.restartWithin, Millis(2'000));
+}
+
+TEST_F(RestartPolicyModel, TheWaitDoublesUpToAMinuteAndALongRunStartsOver) {
+  std::vector<std::int64_t> waits;
+  for (int i = 0; i < 8; ++i) waits.push_back(restart(ended(1)).count());
+  EXPECT_EQ(waits, (std::vector<std::int64_t>{1'000, 2'000, 4'000, 8'000, 16'000, 32'000, 60'000, 60'000}));
+  EXPECT_EQ(restart(ended(1, Millis(60'000))), Millis(1'000));
+  EXPECT_EQ(restart(ended(1)), Millis(2'000));
+  EXPECT_EQ(record_.observation.restarts, 10U);
+}
+
+TEST_F(RestartPolicyModel, TheEndAfterTheLastRestartIsFinal) {
+  record_.assignment.spec.restart = {RestartMode::kAlways, 2};
+  restart(ended(1));
+  restart(ended(0));
+  const auto last = step(ended(7));
+  EXPECT_FALSE(last.restartWithin);
+  EXPECT_EQ(record_.observation.state, SandboxState::kFailed);
+  EXPECT_EQ(record_.observation.reason, "workload_exited");
+  EXPECT_EQ(record_.observation.restarts, 2U);
+  auto due = ended(7);
+  due.restartDue = true;
+  EXPECT_EQ(step(due).step, Step::kWait) << "and stays it";
+}
+
+TEST_F(RestartPolicyModel, ANewerGenerationCountsAnewAndIsNotMadeToWait) {
+  restart(ended(1));
+  static_cast<void>(step(ended(1)));
+  record_.assignment.generation = 2;
+  EXPECT_EQ(step(ended(1)).step, Step::kStart);
+  EXPECT_EQ(record_.observation.restarts, 0U);
+  EXPECT_EQ(record_.quickRestarts, 0U);
+}
+
+TEST_F(RestartPolicyModel, AStopAndADeletionCancelTheWait) {
+  static_cast<void>(step(ended(1)));
+  auto due = ended(1);
+  due.restartDue = true;
+  record_.assignment.generation = 2;
+  record_.assignment.desired = kStopped;
+  EXPECT_EQ(step(due).step, Step::kWait);
+  EXPECT_EQ(record_.observation.state, SandboxState::kStopped);
+  EXPECT_EQ(record_.observation.exit.value().cause, ExitCause::kExited);
+  record_.assignment.generation = 3;
+  record_.assignment.desired = kDeleted;
+  EXPECT_EQ(step(due).step, Step::kRemove);
+}
+
+TEST_F(RestartPolicyModel, HostAndEngineRestartsAreNotCounted) {
+  auto engine = withLostRuntime(withContainerExit(seen(Seen::kExited), 137));
+  EXPECT_EQ(step(engine).step, Step::kStart);
+  EXPECT_EQ(record_.observation.reason, "runtime_restarted");
+  EXPECT_EQ(record_.observation.restarts, 0U);
+  EXPECT_EQ(record_.observation.exit.value().cause, ExitCause::kRuntimeLost);
+}
+
+TEST_F(RestartPolicyModel, AnEngineThatGoesAwayDuringTheWaitDoesNotShortenIt) {
+  static_cast<void>(step(ended(1)));
+  const auto decision = step(withBoot(withLostRuntime(withContainerExit(seen(Seen::kExited), 137)), "next"));
+  EXPECT_EQ(decision.step, Step::kWait);
+  EXPECT_EQ(record_.observation.reason, "restart_backoff");
+}
+
+struct PolicyRow {
+  std::string why;
+  RestartMode mode;
+  SandboxFacts facts;
+  bool restarts;
+};
+
+TEST_F(RestartPolicyModel, DecidesByModeAndEnd) {
+  auto noProgram = withWorkloadExit(seen(Seen::kExited), 127);
+  noProgram.workloadStartError = "no such file";
+  const auto clean = withWorkloadExit(seen(Seen::kExited), 0);
+  const auto bad = withWorkloadExit(seen(Seen::kExited), 2);
+  const PolicyRow rows[] = {
+      {"never", RestartMode::kNever, bad, false},
+      {"a good end is no failure", RestartMode::kOnFailure, clean, false},
+      {"a bad one is", RestartMode::kOnFailure, bad, true},
+      {"a signal", RestartMode::kOnFailure, withWorkloadExit(seen(Seen::kExited), 0, 15), true},
+      {"out of memory", RestartMode::kOnFailure, withWorkloadExit(withContainerExit(seen(Seen::kExited), 137, true), 0, 9), true},
+      {"no workload, and the sandbox was killed", RestartMode::kOnFailure, withContainerExit(seen(Seen::kExited), 137), true},
+      {"always means always", RestartMode::kAlways, clean, true},
+      {"what cannot be started is not started for ever", RestartMode::kAlways, noProgram, false},
+      {"somebody removed it with its root file system", RestartMode::kAlways, withBlueprint(seen(Seen::kAbsent)), false},
+  };
+  for (const auto& row : rows) {
+    record_.assignment.spec.restart = {row.mode, 0};
+    EXPECT_EQ(decide(record_, row.facts).restartWithin.has_value(), row.restarts) << row.why;
+  }
+}
+
+TEST_F(RestartPolicyModel, TheEndIsToldBeforeTheContainerIsCleanedUp) {
+  const auto decision = decide(record_, withWorkloadExit(withGate(seen(Seen::kRunning)), 1));
+  EXPECT_EQ(decision.step, Step::kStop);
+  EXPECT_EQ(decision.observe.value().reason, "restart_backoff");
+  noteStop(record_, withWorkloadExit(withGate(seen(Seen::kRunning)), 1));
+  EXPECT_EQ(record_.endCause, ExitCause::kUnspecified) << "cleaning up is no end";
+}
+
+TEST_F(RestartPolicyModel, GoesOnFromWhatTheControlPlaneWasToldWhenTheJournalIsLost) {
+  static_cast<void>(step(ended(1)));
+  auto incoming = record_.assignment;
+  incoming.known = record_.observation;
+  incoming.known->restarts = 4;
+  record_ = firstRecord(incoming);
+  auto found = withBoot(withContainerExit(seen(Seen::kExited), 0), "this");
+  EXPECT_TRUE(step(found).restartWithin);
+  found.restartDue = true;
+  EXPECT_EQ(step(found).step, Step::kStart);
+  EXPECT_EQ(record_.observation.restarts, 5U);
+}
+
 struct Remembered {
   std::string why;
   SandboxState state;
@@ -237,6 +510,7 @@ TEST(FirstRecord, GoesOnFromWhatTheControlPlaneWasTold) {
       {"failed in the generation before", SandboxState::kFailed, 2, false, Seen::kAbsent, Step::kPrepare},
       {"was being made", SandboxState::kProvisioning, 3, false, Seen::kAbsent, Step::kPrepare},
       {"was being started again", SandboxState::kStarting, 3, false, Seen::kExited, Step::kStart},
+      {"was being started again, and how the run before ended was told", SandboxState::kStarting, 3, true, Seen::kExited, Step::kStart},
   };
   for (const auto& row : rows) {
     auto incoming = assignment(3);

@@ -34,10 +34,14 @@ struct StoredRow {
 };
 
 constexpr const char* kRunInstance = "runInstance";
+constexpr const char* kEndCause = "endCause";
+constexpr const char* kQuickRestarts = "quickRestarts";
 
 std::string additionsOf(const SandboxRecord& record) {
   Json out = Json::object();
   if (!record.runInstance.empty()) out[kRunInstance] = record.runInstance;
+  if (record.endCause != ExitCause::kUnspecified) out[kEndCause] = exitCauseName(record.endCause);
+  if (record.quickRestarts != 0) out[kQuickRestarts] = record.quickRestarts;
   return canonicalJson(out);
 }
 
@@ -46,6 +50,12 @@ void readAdditions(const StoredRow& row, SandboxRecord& record) {
   const auto json = parseJson(row.additions);
   if (!json || !json->is_object()) return;
   if (const auto found = json->find(kRunInstance); found != json->end() && found->is_string()) record.runInstance = found->get<std::string>();
+  if (const auto found = json->find(kEndCause); found != json->end() && found->is_string()) {
+    record.endCause = parseExitCause(found->get<std::string>());
+  }
+  if (const auto found = json->find(kQuickRestarts); found != json->end() && found->is_number_unsigned()) {
+    record.quickRestarts = found->get<std::uint32_t>();
+  }
 }
 
 StoredRow toRow(const SandboxRecord& record) {

@@ -71,6 +71,7 @@ void SandboxActor::runtimeLost() {
 
 Task<Status> SandboxActor::assign(Assignment assignment) {
   record_.assignment = std::move(assignment);
+  restartAt_.reset();
   const auto saved = co_await save();
   wake();
   co_return saved;
@@ -102,6 +103,14 @@ Task<void> SandboxActor::waitForChange(Deadline deadline) {
   while (changes_ == seen && !deadline.expired()) co_await changed_.waitUntil(deadline);
 }
 
+Task<void> SandboxActor::waitForChangeOrRestart(std::optional<Millis> restartWithin) {
+  // Drawn once for each end; looking at the container meanwhile does not begin the wait anew.
+  if (restartWithin && !restartAt_) restartAt_ = Deadline::after(Backoff(*restartWithin, *restartWithin).next());
+  const auto lookAgain = Deadline::after(kLookAgain);
+  co_await waitForChange(restartWithin ? lookAgain.earlier(*restartAt_) : lookAgain);
+  if (lookAgain.expired()) facts_.container = Seen::kUnknown;
+}
+
 Task<void> SandboxActor::waitForNewGeneration(std::uint64_t generation) {
   while (record_.assignment.generation == generation) co_await changed_.waitUntil(Deadline::never());
 }
@@ -110,6 +119,7 @@ Task<void> SandboxActor::run() {
   while (true) {
     const auto generation = record_.assignment.generation;
     const auto seen = changes_;
+    facts_.restartDue = restartAt_ && restartAt_->expired();
     const Decision decision = decide(record_, facts_);
     if (decision.observe) stage(*decision.observe);
     if (decision.step == Step::kFinish) break;
@@ -122,9 +132,7 @@ Task<void> SandboxActor::run() {
           hinted_ = false;
           facts_.container = Seen::kUnknown;
         } else if (changes_ == seen) {
-          const auto deadline = Deadline::after(kLookAgain);
-          co_await waitForChange(deadline);
-          if (deadline.expired()) facts_.container = Seen::kUnknown;
+          co_await waitForChangeOrRestart(decision.restartWithin);
         }
         continue;
       }
@@ -212,6 +220,7 @@ Task<Status> SandboxActor::inspect() {
   facts_.instance = sight->instance;
   if (!sight->container) {
     facts_.container = Seen::kAbsent;
+    if (!facts_.missedAt) facts_.missedAt = parts_.clock.wallNow();
     if (record_.assignment.desired == DesiredState::kDeleted) {
       // The container may have been removed by an agent that died before it got to the rest. "Deleted" is told only when
       // nothing is left.
@@ -221,6 +230,7 @@ Task<Status> SandboxActor::inspect() {
     co_return Status();
   }
   const RuntimeContainer& container = *sight->container;
+  facts_.missedAt.reset();
   facts_.startedAt = container.startedAt;
   facts_.oomKilled = container.oomKilled;
   if (container.execDefaults) {
@@ -301,12 +311,13 @@ Task<Status> SandboxActor::create() {
 }
 
 Task<Status> SandboxActor::startContainer() {
+  // First: should the engine not be there, this start is still the one that was counted.
+  noteStart(record_, facts_);
   GS_CO_TRY(auto instance, parts_.runtime.instance());
   record_.runInstance = std::move(instance);
-  record_.startedBefore = facts_.startedAt;
-  record_.runGeneration = record_.assignment.generation;
-  record_.runBootId = parts_.bootId;
   GS_CO_CHECK(co_await commitIntent(Intent::kStart, "start"));
+  restartAt_.reset();
+  facts_.restartDue = false;
   // A fresh channel, so that nothing that an earlier run's guest said can be taken for this one's.
   co_await closeGuestChannel();
   GS_CO_CHECK(ensureGuestChannel());
@@ -360,11 +371,11 @@ Task<Status> SandboxActor::openGate() {
 }
 
 Task<Status> SandboxActor::stopContainer() {
+  noteStop(record_, facts_);
   GS_CO_CHECK(co_await commitIntent(Intent::kStop, "stop"));
   runEnd_->wanted = true;
   const auto& id = record_.assignment.sandboxId;
-  const bool wanted = record_.assignment.desired == DesiredState::kStopped;
-  const Millis grace = wanted ? record_.assignment.stopGrace : Millis(0);
+  const Millis grace = record_.endCause != ExitCause::kUnspecified ? record_.assignment.stopGrace : Millis(0);
   const bool workloadRuns =
       guest_ && guest_->state().connected && guest_->state().workload.phase == WorkloadState::Phase::kRunning;
   if (workloadRuns && grace > Millis(0)) {

@@ -93,6 +93,7 @@ class SandboxActor {
   [[nodiscard]] Status ensureGuestChannel();
   [[nodiscard]] Task<void> closeGuestChannel();
   [[nodiscard]] Task<void> waitForChange(Deadline deadline);
+  [[nodiscard]] Task<void> waitForChangeOrRestart(std::optional<Millis> restartWithin);
   [[nodiscard]] Task<void> waitForNewGeneration(std::uint64_t generation);
   void wake();
 
@@ -109,6 +110,7 @@ class SandboxActor {
   Event changed_;
   std::uint64_t changes_ = 0;
   bool hinted_ = false;
+  std::optional<Deadline> restartAt_;  // the end of the wait before a restart by the policy
   Backoff backoff_;
   TaskGroup tasks_;
   TaskGroup guestTasks_;

@@ -233,6 +233,7 @@ class SupervisorTest : public ::testing::Test {
 
     EXPECT_FALSE((co_await supervisor->assign(assignment(2, DesiredState::kStopped))).refusal);
     EXPECT_TRUE(co_await waitFor(SandboxState::kStopped, 2));
+    EXPECT_EQ(last().exit.value().cause, ExitCause::kStopped);
     EXPECT_EQ(last().reason, "stopped_by_user");
 
     EXPECT_FALSE((co_await supervisor->assign(assignment(3))).refusal);
@@ -372,6 +373,71 @@ class SupervisorTest : public ::testing::Test {
     co_await supervisor->stop();
   }
 
+  Task<void> restartPolicy() {
+    auto supervisor = makeSupervisor();
+    EXPECT_TRUE(co_await supervisor->recover());
+    auto wanted = assignment(1);
+    wanted.spec.restart = {RestartMode::kOnFailure, 1};
+    EXPECT_FALSE((co_await supervisor->assign(wanted)).refusal);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kRunning, 1));
+    guest_->exitWorkload({3, 0, ""});
+    while (!(last().state == SandboxState::kRunning && last().restarts == 1)) co_await heard_.waitUntil(Deadline::after(Millis(5'000)));
+    EXPECT_EQ(runtime_.starts, 2);
+    const auto waited = std::ranges::find(observations_, std::string("restart_backoff"), &Observation::reason);
+    EXPECT_NE(waited, observations_.end());
+    EXPECT_EQ(waited->exit.value().code, 3);
+    EXPECT_EQ(waited->exit->cause, ExitCause::kExited);
+    guest_->exitWorkload({4, 0, ""});
+    EXPECT_TRUE(co_await waitFor(SandboxState::kFailed, 1));
+    EXPECT_EQ(last().restarts, 1U);
+    EXPECT_EQ(runtime_.starts, 2);
+    co_await supervisor->stop();
+  }
+
+  Task<void> stopDuringTheWait() {
+    auto supervisor = makeSupervisor();
+    EXPECT_TRUE(co_await supervisor->recover());
+    auto wanted = assignment(1);
+    wanted.spec.restart = {RestartMode::kAlways, 0};
+    EXPECT_FALSE((co_await supervisor->assign(wanted)).refusal);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kRunning, 1));
+    guest_->exitWorkload({3, 0, ""});
+    EXPECT_TRUE(co_await waitFor(SandboxState::kStarting, 1));
+    EXPECT_FALSE((co_await supervisor->assign(assignment(2, DesiredState::kStopped))).refusal);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kStopped, 2));
+    EXPECT_EQ(last().exit.value().cause, ExitCause::kExited) << "the stop came after the end";
+    EXPECT_EQ(runtime_.starts, 1);
+    co_await supervisor->stop();
+  }
+
+  Task<void> olderVersionWrote() {
+    SandboxRecord record;
+    record.assignment = assignment(1);
+    record.runGeneration = 1;
+    record.endCause = ExitCause::kStopped;
+    record.quickRestarts = 3;
+    EXPECT_TRUE(co_await journal_.save(record));
+    EXPECT_EQ((co_await journal_.load())->front(), record);
+    // As the first version writes: it knows neither column nor what is in it.
+    SandboxRecord old = record;
+    old.endCause = ExitCause::kUnspecified;
+    old.quickRestarts = 0;
+    old.runGeneration = 2;
+    const auto kept = co_await database_.run([](Database& db) -> Result<std::string> {
+      GS_TRY(auto more, db.queryOne("SELECT more FROM sandbox", {}, [](const Row& r) { return r.text(0); }));
+      return more.value_or("");
+    });
+    EXPECT_FALSE(kept->empty());
+    EXPECT_TRUE(co_await journal_.save(old));
+    EXPECT_TRUE(co_await database_.run([more = *kept](Database& db) -> Status {
+      GS_CHECK(db.execute("UPDATE sandbox SET more = $1", {more}));
+      return {};
+    }));
+    const auto records = co_await journal_.load();
+    EXPECT_EQ(records->size(), 1U) << "that is no reason to set the row aside";
+    EXPECT_EQ(records->front(), old) << "what was remembered belongs to another row";
+  }
+
   Task<void> noBlueprint() {
     blueprints_.failure = makeError(ErrorCode::kDataLoss, "bytes differ");
     auto supervisor = makeSupervisor();
@@ -442,6 +508,9 @@ TEST_F(SupervisorTest, BeginsNoEndedRunAgainBecauseTheEngineDidNotAnswer) {
 TEST_F(SupervisorTest, DistrustsAnAdditionThatAnOlderVersionLeftBehind) { runTask(loop_, olderVersionWrites()); }
 TEST_F(SupervisorTest, RunsExecsWhileItLooksAgain) { runTask(loop_, execWhileLooking()); }
 TEST_F(SupervisorTest, KeepsTheWorkloadsOwnExit) { runTask(loop_, workloadEnds()); }
+TEST_F(SupervisorTest, RestartsByThePolicyAndStopsWhenItIsUsedUp) { runTask(loop_, restartPolicy()); }
+TEST_F(SupervisorTest, AStopEndsTheWaitForARestart) { runTask(loop_, stopDuringTheWait()); }
+TEST_F(SupervisorTest, ForgetsWhatAnOlderVersionCouldNotKeep) { runTask(loop_, olderVersionWrote()); }
 TEST_F(SupervisorTest, FailsAGenerationAndTriesTheNext) { runTask(loop_, noBlueprint()); }
 TEST_F(SupervisorTest, MakesNothingWithoutRoomAndKeepsWhatThereIs) { runTask(loop_, noRoom()); }
 TEST_F(SupervisorTest, QuarantinesARowThatItCannotRead) { runTask(loop_, quarantine()); }
