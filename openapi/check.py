@@ -24,7 +24,7 @@ listSandboxes createSandbox getSandbox listSandboxEvents startSandbox stopSandbo
 """.split())
 REASONS = """pending_placement provisioning blueprint_unavailable blueprint_damaged runtime_unavailable runtime_error
 guest_lost workload_exited workload_start_failed oom_killed stopped_by_user stop_requested deletion_requested host_disconnected host_removed spec_rejected
-disk_full""".split()
+disk_full restart_backoff restarting""".split()
 # What the server's draft-7 validator compiles. `format` is missing on purpose: that validator reads it as a string
 # check even where the value is a number, and throws. The last row are notes for people, which it ignores.
 REQUEST_KEYWORDS = set("""
@@ -51,6 +51,10 @@ SAMPLES = [
     ("UpdateHostRequest", False, {"tags": {"k": "v" * 129}}, "tag values have a limit"),
     ("UpdateHostRequest", False, {"tags": {f"k{i}": "" for i in range(65)}}, "so has their number"),
     ("UpdateHostRequest", True, {"tags": {}}, "no tags at all is a choice"),
+    ("CreateSandboxRequest", False, {"blueprint": "b", "restart": {}}, "a policy says what it is"),
+    ("CreateSandboxRequest", False, {"blueprint": "b", "restart": {"mode": "on-failure"}}, "modes are closed"),
+    ("CreateSandboxRequest", False, {"blueprint": "b", "restart": {"mode": "always", "maxRestarts": 1000001}}, "their number has a limit"),
+    ("CreateSandboxRequest", True, {"blueprint": "b", "restart": {"mode": "always", "maxRestarts": 0}}, "no limit"),
     ("CreateTokenRequest", False, {"clusterId": "clu_" + ID, "maxUses": 0}, "a token for nobody"),
     ("CreateTokenRequest", False, {"clusterId": "clu_" + ID, "maxUses": 1001}, "too many uses"),
     ("CreateTokenRequest", False, {"clusterId": "clu_" + ID, "expiresInSeconds": 59}, "too short"),

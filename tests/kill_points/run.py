@@ -31,14 +31,19 @@ from harness.waiting import wait_until  # noqa: E402
 
 WITHIN_SECONDS = float(os.environ.get("GS_KILL_POINTS_SECONDS") or 5)
 
-# A bystander's gate is opened again by each start of the agent, so the sandbox under test comes second there.
+# The gates of a bystander, and of a sandbox that runs already, are opened again by each start of the agent and come first.
 POINTS = {
     "create": ["assign.before", "assign.after", "prepare.after", "create.before", "create.after", "start.before", "start.after", "open_gate.after:2"],
     "stop": ["assign.before", "assign.after", "stop.before", "stop.after"],
     "start": ["assign.before", "assign.after", "start.before", "start.after", "open_gate.after:2"],
+    # Its workload ends by itself, its policy starts it again: the end is told and cleaned up, then comes the counted start.
+    "restart": ["stop.before", "stop.after", "start.before", "start.after", "open_gate.after:3"],
     "delete": ["assign.before", "assign.after", "remove.before", "remove.after"],
 }
 WORKLOAD = ["sh", "-c", "echo run >> /tmp/runs; trap 'exit 0' TERM; while :; do sleep 0.05; done"]
+# Ends by itself once, when it is told to.
+ENDS_ONCE = ["sh", "-c", "echo run >> /tmp/runs; while [ ! -e /tmp/end ]; do sleep 0.05; done; rm /tmp/end; exit 3"]
+RUNS = {"create": 1, "start": 2, "restart": 2}  # of the workload, in the end
 
 
 class Host:
@@ -57,6 +62,8 @@ class Host:
         """The sandbox as it is before the verb, or None."""
         if verb == "create":
             return None
+        if verb == "restart":
+            return self.api.create_sandbox("busybox", command=ENDS_ONCE, restart={"mode": "on_failure"})
         sandbox = self.api.create_sandbox("busybox", command=WORKLOAD)
         if verb == "start":
             self.api.stop_sandbox(sandbox["id"])
@@ -70,6 +77,9 @@ class Host:
             return self.api.start_sandbox(sandbox["id"], wait=False)
         if verb == "stop":
             return self.api.stop_sandbox(sandbox["id"], grace_ms=1000, wait=False)
+        if verb == "restart":
+            self.api.exec(sandbox, ["touch", "/tmp/end"], waitMs=10_000).check()
+            return sandbox
         self.api.delete_sandbox(sandbox["id"], wait=False)
         return sandbox
 
@@ -79,7 +89,8 @@ class Host:
             return now is None and verb == "delete"
         wanted = "stopped" if verb == "stop" else "running"
         assert now["state"] != "failed", f"failed: {now.get('reason')}: {now.get('message')}"
-        return now["state"] == wanted and now["observedGeneration"] == now["generation"]
+        done = verb != "restart" or now["restarts"] == 1
+        return done and now["state"] == wanted and now["observedGeneration"] == now["generation"]
 
     def leaks(self):
         agent = self.stack.agent
@@ -117,9 +128,9 @@ class Host:
         found = sorted((c["Labels"]["gstacks.sandbox"], c["State"]) for c in self.stack.agent.containers())
         assert found == sorted(wanted.items()), f"containers {found}, wanted {wanted}"
         assert self.identity_of(self.bystander) == self.bystander_container, "the bystander was touched"
-        if verb in ("create", "start"):
+        if verb in RUNS:
             runs = self.api.exec(sandbox, ["cat", "/tmp/runs"], waitMs=5_000).check().count("run")
-            assert runs == (1 if verb == "create" else 2), f"the workload was started {runs} times"
+            assert runs == RUNS[verb], f"the workload was started {runs} times"
         leaks = self.leaks()
         assert not leaks, f"leaks: {leaks}"
 

@@ -62,6 +62,15 @@ std::string exitText(const Json& sandbox, WallTime now) {
   return fmt::format("{}, {}", text, formatAge(textAt(sandbox, "exit.at"), now));
 }
 
+std::string restartText(const Json& sandbox) {
+  if (!has(sandbox, "restart")) return {};
+  std::string mode = textAt(sandbox, "restart.mode");
+  if (mode == "on_failure") mode = "on failure";
+  const auto done = numberAt(sandbox, "restarts");
+  if (has(sandbox, "restart.maxRestarts")) return fmt::format("{}, {} of {} done", mode, done, numberAt(sandbox, "restart.maxRestarts"));
+  return fmt::format("{}, {} done", mode, done);
+}
+
 void showSandbox(Context& context, ApiClient& api, const Json& sandbox) {
   const auto when = [&](std::string_view key) {
     const std::string time = textAt(sandbox, key);
@@ -75,6 +84,7 @@ void showSandbox(Context& context, ApiClient& api, const Json& sandbox) {
   p.add("Reason", textAt(sandbox, "reason"));
   p.add("Message", textAt(sandbox, "message"));
   p.add("Exit", exitText(sandbox, context.now()));
+  p.add("Restart", restartText(sandbox));
   p.add("Blueprint", fmt::format("{} ({})", textAt(sandbox, "blueprint.name"), textAt(sandbox, "blueprint.digest")));
   p.add("Host", nameOr(namesById(api, kHosts), textAt(sandbox, "hostId")));
   p.add("Runtime", textAt(sandbox, "runtime"));

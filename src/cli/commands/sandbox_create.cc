@@ -26,6 +26,7 @@ struct CreateArgs {
   std::vector<std::string> traits;
   std::vector<std::string> tags;
   std::vector<std::string> command;
+  Json restart;  // null: not given
   bool wait = true;
   bool dryRun = false;
 };
@@ -50,6 +51,7 @@ Result<Json> requestBody(ApiClient& api, const CreateArgs& args) {
   if (args.memoryBytes) resources["memoryBytes"] = *args.memoryBytes;
   if (args.pids) resources["pids"] = *args.pids;
   if (!resources.empty()) body["resources"] = std::move(resources);
+  if (!args.restart.is_null()) body["restart"] = args.restart;
   if (!args.host.empty()) {
     GS_TRY(body["hostId"], resolveId(api, kHosts, args.host));
   }
@@ -113,6 +115,22 @@ Status parseCount(const std::string& text, std::optional<std::int64_t>& target) 
   return {};
 }
 
+// "never", "on-failure", "on-failure:5", "always".
+Status parseRestart(const std::string& text, Json& target) {
+  const auto colon = text.find(':');
+  const std::string mode = text.substr(0, colon);
+  if (mode != "never" && mode != "on-failure" && mode != "always") {
+    return fail(ErrorCode::kInvalidArgument, fmt::format("'{}' is none of never, on-failure[:N], always", text));
+  }
+  target = Json{{"mode", mode == "on-failure" ? "on_failure" : mode}};
+  if (colon == std::string::npos) return {};
+  std::optional<std::int64_t> count;
+  GS_CHECK(parseCount(text.substr(colon + 1), count));
+  if (mode == "never") return fail(ErrorCode::kInvalidArgument, "never has no count");
+  target["maxRestarts"] = *count;
+  return {};
+}
+
 }  // namespace
 
 void addCreateCommand(Command& sandbox) {
@@ -147,6 +165,9 @@ void addCreateCommand(Command& sandbox) {
                 "A variable for the workload and every exec; not a place for secrets");
   create.option("-w,--workdir", "DIR", args->workingDir, "Where the workload and every exec start");
   create.option("-u,--user", "USER", args->user, "Who they run as: name or number, with :group if wanted");
+  create.option(
+      "--restart", "POLICY", [args](const std::string& text) { return parseRestart(text, args->restart); },
+      "When it ends by itself: never (the default), on-failure[:N], always[:N]; N times at most");
   addWaitFlags(create, args->wait, "it runs");
   create.flag("--dry-run", args->dryRun, "Only show where it would go and why not elsewhere; exit code 5 when nowhere");
   create.trailing("COMMAND", args->command, "The workload, without a shell. Absent: the sandbox waits for exec",

@@ -41,6 +41,10 @@ SandboxWish wishFrom(const Json& body) {
     take(*resources, "memoryBytes", wish.resources.memoryBytes);
     take(*resources, "pids", wish.resources.pids);
   }
+  if (const auto restart = body.find("restart"); restart != body.end()) {
+    wish.restart.mode = parseRestartMode(restart->value("mode", std::string())).value_or(RestartMode::kNever);
+    take(*restart, "maxRestarts", wish.restart.maxRestarts);
+  }
   return wish;
 }
 

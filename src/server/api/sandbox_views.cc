@@ -69,6 +69,12 @@ Json envOf(const SandboxSpec& spec) {
   return out;
 }
 
+Json restartOf(const RestartPolicy& policy) {
+  Json out{{"mode", restartModeName(policy.mode)}};
+  if (policy.maxRestarts != 0) out["maxRestarts"] = policy.maxRestarts;
+  return out;
+}
+
 void putSpec(Json& out, const SandboxSpec& spec) {
   out["runtime"] = spec.runtime;
   if (!spec.command.empty()) out["command"] = spec.command;
@@ -78,6 +84,7 @@ void putSpec(Json& out, const SandboxSpec& spec) {
   out["resources"] = {{"cpuMillis", spec.resources.cpuMillis},
                       {"memoryBytes", spec.resources.memoryBytes},
                       {"pids", spec.resources.pids}};
+  if (spec.restart.mode != RestartMode::kNever) out["restart"] = restartOf(spec.restart);
 }
 
 }  // namespace
@@ -148,6 +155,7 @@ Json sandbox(const SandboxRecord& record) {
            {"generation", record.generation},
            {"observedGeneration", record.observedGeneration},
            {"sequence", record.sequence},
+           {"restarts", record.restarts},
            {"createdAt", formatTime(record.createdAt)},
            {"updatedAt", formatTime(record.updatedAt)},
            {"createdBy", record.createdBy.text()}};

@@ -30,6 +30,7 @@ struct SandboxWish {
   std::string workingDir;
   std::string user;
   Resources resources;
+  RestartPolicy restart{};
   std::optional<RepeatKey> repeat{};  // none: a second call makes a second sandbox
 };
 
