@@ -33,7 +33,7 @@ maxProperties properties required additionalProperties propertyNames oneOf allOf
 description
 """.split())
 # Payloads of session frames that the client sends: validated like request bodies, though no operation refers to them.
-CLIENT_FRAMES = ("SessionOpen", "SessionSignal")
+CLIENT_FRAMES = ("SessionOpen", "SessionSignal", "TerminalSize")
 SERVER_FRAMES = ("SessionOpened", "SessionExit")
 
 ID = "0123456789abcdefghjk"
@@ -88,6 +88,10 @@ SAMPLES = [
     ("SessionOpen", False, {"kind": "exec", "sandboxId": "a"}, "nothing to run"),
     ("SessionOpen", False, {"kind": "exec", "sandboxId": "a", "argv": ["x"], "waitMs": 60001}, "too patient"),
     ("SessionOpen", True, {"kind": "exec", "sandboxId": "sbx_" + ID, "argv": ["sh", "-c", ""]}, "by id"),
+    ("SessionOpen", True, {"kind": "exec", "sandboxId": "a", "terminal": {"rows": 24, "columns": 80}}, "a login shell"),
+    ("SessionOpen", False, {"kind": "exec", "sandboxId": "a", "terminal": {"rows": 0, "columns": 80}}, "no rows"),
+    ("TerminalSize", False, {"rows": 24}, "half a size"),
+    ("TerminalSize", True, {"rows": 1, "columns": 10000}, "the limits"),
     ("SessionOpen", True, {"kind": "exec", "sandboxId": "a-1", "argv": ["x"], "env": {"A": ""}, "workingDir": "/",
                            "user": "0:0", "waitMs": 60000}, "by name, all members"),
     ("SessionSignal", True, {"signal": "TERM"}, "plain name"),

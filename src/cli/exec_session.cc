@@ -14,6 +14,7 @@
 #include "cli/api_transport.h"
 #include "cli/failure.h"
 #include "cli/standard_streams.h"
+#include "cli/terminal.h"
 #include "wire/session_frames.h"
 
 namespace gs::cli {
@@ -45,11 +46,14 @@ constexpr int kRtMin = 34;
 constexpr int kRtMax = 64;
 
 Result<std::string> openPayload(const ExecRequest& request) {
-  Json open{{"kind", "exec"}, {"sandboxId", request.sandbox}, {"argv", request.argv}};
-  if (!request.env.empty()) {
-    open["env"] = Json::object();
-    for (const auto& [name, value] : request.env) open["env"][name] = value;
+  Json open{{"kind", "exec"}, {"sandboxId", request.sandbox}};
+  if (!request.argv.empty()) open["argv"] = request.argv;
+  if (request.input == StandardInput::kTerminal) {
+    const auto size = RawTerminal::size();
+    open["terminal"] = {{"rows", size.rows}, {"columns", size.columns}};
+    if (const char* kind = ::secure_getenv("TERM"); kind != nullptr && *kind != '\0') open["env"]["TERM"] = kind;
   }
+  for (const auto& [name, value] : request.env) open["env"][name] = value;
   if (!request.workingDir.empty()) open["workingDir"] = request.workingDir;
   if (!request.user.empty()) open["user"] = request.user;
   if (request.wait > Millis(0)) open["waitMs"] = request.wait.count();
@@ -103,6 +107,7 @@ class ExecSession {
       : api_(api), request_(std::move(request)), tasks_(api.transport().loop.get_executor()) {}
 
   Task<Result<int>> run() {
+    if (request_.input == StandardInput::kTerminal) GS_CO_CHECK(RawTerminal::check());
     GS_CO_TRY(const std::string open, openPayload(request_));
     HttpClient::WebSocketRequest upgrade;
     upgrade.target = "/api/sessions";
@@ -116,6 +121,7 @@ class ExecSession {
     socket_ = std::move(*socket);
 
     auto outcome = co_await converse(open);
+    terminal_.restore();
     interrupt_.raise();
     co_await tasks_.cancelAndJoin();
     if (outcome) co_await socket_->close(1000, "");
@@ -127,9 +133,10 @@ class ExecSession {
     if (auto sent = co_await socket_->write(makeSessionFrame(SessionFrameType::kOpen, open)); !sent) {
       co_return fail(explainEnd(sent.error(), socket_->closed(), started_));
     }
-    tasks_.spawn("stdin", sendInput());
+    if (request_.input != StandardInput::kTerminal) tasks_.spawn("stdin", sendInput());
     while (true) {
       auto message = co_await socket_->read();
+      if (disconnected_) co_return kExitExecFailed;
       if (!message) co_return fail(explainEnd(message.error(), socket_->closed(), started_));
       const auto frame = parseSessionFrame(*message, SessionSide::kToClient);
       if (!frame) {
@@ -138,7 +145,7 @@ class ExecSession {
       }
       switch (frame->type) {
         case SessionFrameType::kOpened:
-          if (!started_) tasks_.spawn("signals", passSignalsOn());
+          if (!started_) begin();
           started_ = true;
           break;
         case SessionFrameType::kStdout:
@@ -158,6 +165,15 @@ class ExecSession {
           break;  // parseSessionFrame lets no other through
       }
     }
+  }
+
+  void begin() {
+    tasks_.spawn("signals", passSignalsOn());
+    if (request_.input != StandardInput::kTerminal) return;
+    // Not before: until the program runs, Ctrl-C ends us as it ends any command.
+    terminal_.enter();
+    tasks_.spawn("size", passSizesOn());
+    tasks_.spawn("keys", sendKeys());
   }
 
   struct WriteWork {
@@ -180,12 +196,63 @@ class ExecSession {
     static_cast<void>(co_await socket_->write(makeSessionFrame(SessionFrameType::kStdinEof, {})));
   }
 
+  Task<void> sendKeys() {
+    EscapeFilter filter;
+    while (true) {
+      const auto chunk = co_await input_.run(ReadWork{interrupt_.fd()});
+      // Our terminal is gone, and whoever typed on it.
+      if (!chunk || chunk->empty()) co_return disconnect();
+      std::string_view keys = *chunk;
+      for (auto action = EscapeFilter::Action::kHelp; action != EscapeFilter::Action::kNone;) {
+        auto taken = filter.take(keys);
+        keys = taken.rest;
+        action = taken.action;
+        if (!taken.typed.empty() && !co_await socket_->write(makeSessionFrame(SessionFrameType::kStdin, taken.typed))) co_return;
+        switch (action) {
+          case EscapeFilter::Action::kNone: break;
+          case EscapeFilter::Action::kDisconnect: co_return disconnect();
+          case EscapeFilter::Action::kHelp: static_cast<void>(writeFully(STDERR_FILENO, kEscapeHelp)); break;
+          case EscapeFilter::Action::kSuspend:
+            terminal_.restore();
+            std::raise(SIGTSTP);
+            terminal_.enter();
+            co_await sendSize();
+            break;
+        }
+      }
+    }
+  }
+
+  // The server hangs the program up.
+  void disconnect() {
+    disconnected_ = true;
+    socket_->abort();
+  }
+
+  Task<void> passSizesOn() {
+    asio::signal_set signals(co_await asio::this_coro::executor, SIGWINCH);
+    // It may have changed since the open frame.
+    co_await sendSize();
+    while (true) {
+      co_await signals.async_wait(asio::use_awaitable);
+      co_await sendSize();
+    }
+  }
+
+  Task<void> sendSize() {
+    const auto frame = makeSessionFrame(SessionFrameType::kResize, terminalSizeJson(RawTerminal::size()));
+    static_cast<void>(co_await socket_->write(frame));
+  }
+
   Task<void> passSignalsOn() {
     asio::signal_set signals(co_await asio::this_coro::executor, SIGINT, SIGTERM);
     for (int seen = 0;; ++seen) {
       const int number = co_await signals.async_wait(asio::use_awaitable);
       // Our connection ends with us, and then the server hangs the program up.
-      if (seen > 0) ::_exit(kExitSignalBase + number);
+      if (seen > 0) {
+        terminal_.restore();
+        ::_exit(kExitSignalBase + number);
+      }
       // Not awaited: it may have to wait behind input that the program does not read.
       tasks_.spawn("signal", sendSignal(number == SIGINT ? "INT" : "TERM"));
     }
@@ -202,6 +269,8 @@ class ExecSession {
   Interrupt interrupt_;
   std::shared_ptr<WebSocket> socket_;
   bool started_ = false;
+  bool disconnected_ = false;  // by the person at the terminal
+  RawTerminal terminal_;
   // Joined first when this ends, so nothing that their work uses is gone before.
   BlockingPool input_{1};
   BlockingPool output_{1};

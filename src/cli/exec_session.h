@@ -1,10 +1,10 @@
-// Runs one program in a sandbox over the session WebSocket and joins its streams to ours.
+// Runs one program in a sandbox over the session WebSocket and joins its streams, or its terminal, to ours.
 //
 // The frames are in wire/session_frames.h, their meaning in openSession of openapi/openapi.yaml. Standard input is read
 // and output written on threads of their own, because both may block for as long as they like (a terminal, a pager):
 // the loop goes on meanwhile and signals get through. A slow reader of our output slows the program down.
 // Signals: before the program runs they end us as usual. Then the first INT or TERM is passed on to the program, the
-// second ends us, and the server hangs the program up.
+// second ends us, and the server hangs the program up. With a terminal, keys are no signals here: they go to the program.
 #pragma once
 
 #include <string>
@@ -15,11 +15,11 @@
 
 namespace gs::cli {
 
-enum class StandardInput : std::uint8_t { kNone, kPassed };
+enum class StandardInput : std::uint8_t { kNone, kPassed, kTerminal };
 
 struct ExecRequest {
   std::string sandbox;  // id or name
-  std::vector<std::string> argv;
+  std::vector<std::string> argv;  // empty, with a terminal: the login shell
   std::vector<std::pair<std::string, std::string>> env;
   std::string workingDir;
   std::string user;

@@ -11,6 +11,7 @@
 #include <csignal>
 
 #include "globalstacks/guest/v1/guest.pb.h"
+#include "guest/text.h"
 
 namespace gs::guest {
 namespace {
@@ -79,23 +80,10 @@ void ExecSession::start(std::string_view attachFrame, const LaunchSpec& spec,
                         std::span<const std::string> sharedEnv, const ChildLimits& limits) {
   // Sent first, so that the agent checks the key while the process is being made.
   send(attachFrame);
-  Pipe in;
-  Pipe out;
-  Pipe err;
   if (phase_ == Phase::kClosed) return;
-  if (!makePipe(in) || !makePipe(out) || !makePipe(err)) {
-    return sendExit(126, 0, "the sandbox is out of file descriptors");
-  }
-  const auto pid = startProcess(spec, sharedEnv, {in.read.get(), out.write.get(), err.write.get()}, limits);
-  if (!pid) return sendExit(pid.error().exitCode, 0, pid.error().message);
-  pid_ = *pid;
-  group_ = *pid;
+  if (const auto failure = launch(spec, sharedEnv, limits)) return sendExit(failure->exitCode, 0, failure->message);
+  group_ = pid_;
   reaper_.expect(pid_, [this](ExitStatus status) { onExit(status); });
-  stdin_ = std::move(in.write);
-  outputs_[0].pipe = std::move(out.read);
-  outputs_[1].pipe = std::move(err.read);
-  makeNonBlocking(stdin_);
-  for (const auto& output : outputs_) makeNonBlocking(output.pipe);
 
   pb::ExecFrame started;
   started.set_started_pid(pid_);
@@ -105,8 +93,44 @@ void ExecSession::start(std::string_view attachFrame, const LaunchSpec& spec,
   send(frame);
 }
 
+std::optional<StartFailure> ExecSession::launch(const LaunchSpec& spec, std::span<const std::string> sharedEnv,
+                                                const ChildLimits& limits) {
+  const auto outOfDescriptors = [] { return StartFailure{126, "the sandbox is out of file descriptors"}; };
+  if (spec.terminal) {
+    auto terminal = openTerminal(*spec.terminal);
+    if (!terminal) return StartFailure{126, "cannot open a terminal: " + errnoText(terminal.error())};
+    stdin_ = duplicate(terminal->ours);
+    outputs_[0].pipe = duplicate(terminal->ours);
+    if (!stdin_.isOpen() || !outputs_[0].pipe.isOpen()) return outOfDescriptors();
+    const int theirs = terminal->theirs.get();
+    const auto pid = startProcess(spec, sharedEnv, {theirs, theirs, theirs}, limits);
+    if (!pid) return pid.error();
+    terminal_ = std::move(terminal->ours);
+    pid_ = *pid;
+    return std::nullopt;
+  }
+  Pipe in;
+  Pipe out;
+  Pipe err;
+  if (!makePipe(in) || !makePipe(out) || !makePipe(err)) return outOfDescriptors();
+  const auto pid = startProcess(spec, sharedEnv, {in.read.get(), out.write.get(), err.write.get()}, limits);
+  if (!pid) return pid.error();
+  pid_ = *pid;
+  stdin_ = std::move(in.write);
+  outputs_[0].pipe = std::move(out.read);
+  outputs_[1].pipe = std::move(err.read);
+  makeNonBlocking(stdin_);
+  for (const auto& output : outputs_) makeNonBlocking(output.pipe);
+  return std::nullopt;
+}
+
 void ExecSession::announceStop() const {
   if (pid_ > 0) ::kill(-group_, SIGHUP);
+}
+
+pid_t ExecSession::signalGroup() const {
+  const pid_t foreground = terminal_.isOpen() ? ::tcgetpgrp(terminal_.get()) : -1;
+  return foreground > 0 ? foreground : group_;
 }
 
 void ExecSession::onSocket(std::uint32_t events) {
@@ -115,6 +139,7 @@ void ExecSession::onSocket(std::uint32_t events) {
   if ((events & EPOLLOUT) != 0) {
     if (outgoing_.flush(socket_.get()) == Outgoing::Verdict::kBroken) return hangUp();
     if (phase_ == Phase::kExiting && outgoing_.empty()) return close();
+    tellSize();
     finishIfDrained();
     if (phase_ == Phase::kClosed) return;
   }
@@ -137,9 +162,14 @@ bool ExecSession::readFrames() {
     if (!frame.ParseFromArray(payload->data(), static_cast<int>(payload->size()))) return false;
     switch (frame.frame_case()) {
       case pb::ExecFrame::kStdinData: takeStdin(frame.stdin_data()); break;
-      case pb::ExecFrame::kStdinEof: stdinEof_ = true; closeStdin(); break;
+      case pb::ExecFrame::kStdinEof: takeEof(); break;
+      case pb::ExecFrame::kResize:
+        if (const auto size = terminalSize(frame.resize().rows(), frame.resize().columns())) takeSize(*size);
+        break;
       case pb::ExecFrame::kSignal:
-        if (pid_ > 0 && frame.signal() >= 1 && frame.signal() <= 64) ::kill(-group_, static_cast<int>(frame.signal()));
+        if (pid_ > 0 && frame.signal() >= 1 && frame.signal() <= 64) {
+          ::kill(-signalGroup(), static_cast<int>(frame.signal()));
+        }
         break;
       default: break;
     }
@@ -164,6 +194,31 @@ void ExecSession::takeStdin(std::string_view data) {
     stdinWatched_ = true;
     return;
   }
+}
+
+void ExecSession::takeEof() {
+  stdinEof_ = true;
+  if (terminal_.isOpen() && stdin_.isOpen()) typeEndOfFile(stdin_);
+  closeStdin();
+}
+
+void ExecSession::takeSize(TerminalSize size) {
+  if (!terminal_.isOpen()) return;
+  resizeTerminal(terminal_, size);
+  newSize_ = size;
+  tellSize();
+}
+
+// One answer waits at a time, so that an agent that asks without reading fills nothing.
+void ExecSession::tellSize() {
+  if (!newSize_ || !outgoing_.empty() || (phase_ != Phase::kRunning && phase_ != Phase::kDraining)) return;
+  pb::ExecFrame frame;
+  frame.mutable_resized()->set_rows(newSize_->rows);
+  frame.mutable_resized()->set_columns(newSize_->columns);
+  newSize_.reset();
+  std::string bytes;
+  appendFrame(bytes, frame);
+  send(bytes);
 }
 
 void ExecSession::onStdinWritable() {
@@ -244,6 +299,7 @@ void ExecSession::sendExit(int code, int signal, const std::string& startError) 
   loop_.cancel(timer_);
   for (auto& output : outputs_) closeOutput(output);
   closeStdin();
+  terminal_.reset();
   phase_ = Phase::kExiting;
   pb::ExecFrame frame;
   frame.mutable_exit()->set_exit_code(code);
@@ -293,6 +349,12 @@ void ExecSession::hangUp() {
   loop_.forget(socket_.get());
   socket_.reset();
   outgoing_.clear();
+  if (terminal_.isOpen()) {
+    // The kernel hangs up the terminal's processes when our last end of it is closed.
+    foreground_ = signalGroup();
+    for (auto& output : outputs_) closeOutput(output);
+    terminal_.reset();
+  }
   // Its output still has a reader, which drops it: a program that cleans up at SIGHUP may say so, and must not die of
   // SIGPIPE instead (a shell reports the end of its child before it runs the trap).
   watchOutputs();
@@ -303,6 +365,7 @@ void ExecSession::hangUp() {
   timer_ = loop_.after(kHangUpGrace, [this] {
     timer_ = 0;
     ::kill(-group_, SIGKILL);
+    if (foreground_ > 0) ::kill(-foreground_, SIGKILL);
     close();
   });
 }
@@ -331,6 +394,7 @@ void ExecSession::close() {
   if (pid_ > 0) reaper_.forget(pid_);
   for (auto& output : outputs_) closeOutput(output);
   closeStdin();
+  terminal_.reset();
   if (socket_.isOpen()) loop_.forget(socket_.get());
   socket_.reset();
   closed_();

@@ -9,6 +9,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -16,6 +17,7 @@
 #include "guest/event_loop.h"
 #include "guest/reaper.h"
 #include "guest/spawn.h"
+#include "guest/terminal.h"
 #include "wire/guest_frames.h"
 
 namespace gs::guest {
@@ -51,8 +53,15 @@ class ExecSession {
   void onSocket(std::uint32_t events);
   bool readFrames();
   void takeStdin(std::string_view data);
+  void takeEof();
+  void takeSize(TerminalSize size);
+  void tellSize();
+  // Who a signal of the agent is for.
+  [[nodiscard]] pid_t signalGroup() const;
   void onStdinWritable();
   void onOutput(Output& output);
+  [[nodiscard]] std::optional<StartFailure> launch(const LaunchSpec& spec, std::span<const std::string> sharedEnv,
+                                                   const ChildLimits& limits);
   void onExit(ExitStatus status);
   void onDrainTimer();
   void finishIfDrained();
@@ -71,6 +80,8 @@ class ExecSession {
   UniqueFd socket_;
   GuestFrameParser parser_;
   Outgoing outgoing_;
+  UniqueFd terminal_;                     // our end; stdin_ and outputs_[0] are duplicates of it
+  std::optional<TerminalSize> newSize_;   // set, and not told to the agent yet
   UniqueFd stdin_;
   bool stdinWatched_ = false;
   bool stdinEof_ = false;
@@ -80,6 +91,7 @@ class ExecSession {
   Phase phase_ = Phase::kRunning;
   pid_t pid_ = 0;  // 0: not started, or reaped
   pid_t group_ = 0;
+  pid_t foreground_ = 0;  // the terminal's foreground group when the agent went away
   ExitStatus exit_;
   EventLoop::TimerId timer_ = 0;
   std::chrono::steady_clock::time_point drainEnd_;

@@ -15,6 +15,7 @@ constexpr std::string_view kPasswd =
     "nouid:x:::::\n"
     "huge:x:4294967295:5:nobody may be -1:/:/bin/sh\n"
     "daemon:*:1:1::/usr/sbin:\n"
+    "odd:x:1700:1700::/:not/absolute\n"
     "app:x:1000:1001:App,,,:/home/app:/bin/sh\n"
     "app2:x:1000:1002:same uid, later:/home/app2:/bin/sh\n"
     "1001:x:2000:2000:a name that looks like a number:/srv:/bin/sh\n"
@@ -40,21 +41,23 @@ struct LookupRow {
 TEST(FindUser, Table) {
   const LookupRow rows[] = {
       {"a name", "daemon", User{1, 1, {}, "daemon", "/usr/sbin"}},
-      {"a name with supplementary groups, sorted and once each", "app", User{1000, 1001, {29, 44}, "app", "/home/app"}},
-      {"a listed number is that user, the first one", "1000", User{1000, 1001, {29, 44}, "app", "/home/app"}},
+      {"a name with supplementary groups, sorted and once each", "app", User{1000, 1001, {29, 44}, "app", "/home/app", "/bin/sh"}},
+      {"a listed number is that user, the first one", "1000", User{1000, 1001, {29, 44}, "app", "/home/app", "/bin/sh"}},
       {"an unlisted number is taken with group 0", "4711", User{4711, 0, {}, "", "/"}},
-      {"a name wins over a number", "1001", User{2000, 2000, {}, "1001", "/srv"}},
-      {"a group that is asked for replaces all others", "app:video", User{1000, 44, {}, "app", "/home/app"}},
+      {"a name wins over a number", "1001", User{2000, 2000, {}, "1001", "/srv", "/bin/sh"}},
+      {"a group that is asked for replaces all others", "app:video", User{1000, 44, {}, "app", "/home/app", "/bin/sh"}},
       {"numbers for both, unlisted", "70000:70001", User{70000, 70001, {}, "", "/"}},
-      {"a group's name wins over a number", "app:1001", User{1000, 3000, {}, "app", "/home/app"}},
+      {"a group's name wins over a number", "app:1001", User{1000, 3000, {}, "app", "/home/app", "/bin/sh"}},
       {"only a group: root in it", ":audio", User{0, 29, {}, "", "/"}},
-      {"the last line needs no newline", "last", User{1600, 1600, {}, "last", "/last"}},
-      {"a home that is no absolute path is /", "relative", User{1500, 1500, {}, "relative", "/"}},
+      {"the last line needs no newline", "last", User{1600, 1600, {}, "last", "/last", "/bin/sh"}},
+      {"a shell that is no absolute path is none", "odd", User{1700, 1700, {}, "odd", "/", ""}},
+      {"a home that is no absolute path is /", "relative", User{1500, 1500, {}, "relative", "/", "/bin/sh"}},
       {"empty is root without a name", "", User{}},
       {"unknown name", "nobody-here", std::nullopt},
       {"unknown group", "app:nogroup", std::nullopt},
       {"an empty group", "app:", std::nullopt},
       {"a line without a uid is no user", "nouid", std::nullopt},
+      {"the shell is that of the entry", "root", User{0, 0, {}, "root", "/root", "/bin/bash"}},
       {"uid -1 means nobody to the kernel", "huge", std::nullopt},
       {"-1 by number", "4294967295", std::nullopt},
       {"beyond 32 bits", "4294967296", std::nullopt},

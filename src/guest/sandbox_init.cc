@@ -10,6 +10,7 @@
 #include <csignal>
 
 #include "globalstacks/guest/v1/guest.pb.h"
+#include "guest/terminal.h"
 #include "guest/text.h"
 
 namespace gs::guest {
@@ -29,7 +30,8 @@ LaunchSpec fromProto(const pb::ProcessSpec& spec) {
   return {.argv = {spec.argv().begin(), spec.argv().end()},
           .env = {spec.env().begin(), spec.env().end()},
           .workingDir = spec.working_dir(),
-          .user = spec.user()};
+          .user = spec.user(),
+          .terminal = std::nullopt};
 }
 
 std::string frameOf(const pb::GuestFrame& frame) {
@@ -131,6 +133,10 @@ void SandboxInit::startExec(const pb::StartExec& request) {
   if (stopping_) return refuseExec(id, pb::ExecFailed::KIND_BUSY, "the sandbox is being stopped");
   if (execs_.size() >= kMaxExecs) return refuseExec(id, pb::ExecFailed::KIND_BUSY, "512 execs run already");
   auto spec = fromProto(request.process());
+  if (request.has_terminal()) {
+    spec.terminal = terminalSize(request.terminal().rows(), request.terminal().columns());
+    if (!spec.terminal) return refuseExec(id, pb::ExecFailed::KIND_INVALID, "a terminal has 1 to 10,000 rows and columns");
+  }
   if (const auto problem = checkLaunchSpec(spec)) return refuseExec(id, pb::ExecFailed::KIND_INVALID, *problem);
   pb::GuestFrame attach;
   attach.mutable_exec_attach()->set_exec_id(id);

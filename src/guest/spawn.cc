@@ -3,7 +3,9 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,8 +26,9 @@ constexpr std::size_t kMaxArgumentBytes = 48 * 1024;
 constexpr std::size_t kMaxVariables = 1024;
 constexpr int kCannotRun = 126;
 constexpr int kNotFound = 127;
+constexpr mode_t kTerminalMode = 0620;
 
-enum class Stage : int { kStdio, kUser, kDirectory, kProgram };
+enum class Stage : int { kStdio, kTerminal, kUser, kDirectory, kProgram };
 
 // Everything that the child reads, and the two words that it writes. Made before the clone.
 struct ChildPlan {
@@ -34,6 +37,7 @@ struct ChildPlan {
   std::vector<char*> env;
   const char* workingDir = nullptr;
   const User* user = nullptr;
+  bool ownsTerminal = false;
   Stdio stdio{};
   const char* oomScoreAdj = nullptr;
   std::size_t oomScoreAdjBytes = 0;
@@ -83,6 +87,8 @@ int childMain(void* argument) {
   };
   ::setsid();
   if (!placeStdio(plan.stdio)) giveUp();
+  plan.stage = Stage::kTerminal;
+  if (plan.ownsTerminal && ::ioctl(STDIN_FILENO, TIOCSCTTY, 0) != 0) giveUp();
   // All of ours are close-on-exec already; this is for what a library opened behind our back.
   ::syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC);
   if (plan.oomScoreAdj != nullptr) writeOomScore(plan);
@@ -100,11 +106,11 @@ int childMain(void* argument) {
   ::_exit(kNotFound);
 }
 
-StartFailure explainProgram(const LaunchSpec& spec, std::string_view path, int error) {
-  const std::string what = "cannot run " + quoted(spec.argv.front()) + ": ";
+StartFailure explainProgram(const std::string& program, std::string_view path, int error) {
+  const std::string what = "cannot run " + quoted(program) + ": ";
   switch (error) {
     case ENOENT:
-      if (spec.argv.front().find('/') == std::string::npos) {
+      if (program.find('/') == std::string::npos) {
         return {kNotFound, what + "not found in PATH " + quoted(path, 300)};
       }
       return {kNotFound, what + "no such file, or the interpreter that it names is missing"};
@@ -113,16 +119,20 @@ StartFailure explainProgram(const LaunchSpec& spec, std::string_view path, int e
   }
 }
 
-StartFailure explain(const LaunchSpec& spec, std::string_view path, Stage stage, int error) {
+StartFailure explain(const LaunchSpec& spec, const std::string& program, std::string_view path, Stage stage, int error) {
   switch (stage) {
     case Stage::kStdio: return {kCannotRun, "cannot set up the standard streams: " + errnoText(error)};
+    case Stage::kTerminal: return {kCannotRun, "cannot take the terminal: " + errnoText(error)};
     case Stage::kUser: return {kCannotRun, "cannot become user " + quoted(spec.user) + ": " + errnoText(error)};
     case Stage::kDirectory:
       return {kCannotRun, "cannot enter working directory " + quoted(spec.workingDir, 300) + ": " + errnoText(error)};
     case Stage::kProgram: break;
   }
-  return explainProgram(spec, path, error);
+  return explainProgram(program, path, error);
 }
+
+// A shell whose name begins with a hyphen is a login shell: the convention of login(1).
+std::string loginName(std::string_view shell) { return "-" + std::string(shell.substr(shell.rfind('/') + 1)); }
 
 std::vector<char*> pointers(const std::vector<std::string>& strings) {
   std::vector<char*> out;
@@ -137,7 +147,8 @@ std::vector<char*> pointers(const std::vector<std::string>& strings) {
 
 std::optional<std::string> checkLaunchSpec(const LaunchSpec& spec) {
   const auto hasNul = [](const std::string& text) { return text.find('\0') != std::string::npos; };
-  if (spec.argv.empty() || spec.argv.front().empty()) return "no program to run";
+  const bool loginShell = spec.argv.empty() && spec.terminal;
+  if (!loginShell && (spec.argv.empty() || spec.argv.front().empty())) return "no program to run";
   if (spec.argv.size() > kMaxArguments) return "more than 4,096 arguments";
   std::size_t bytes = 0;
   for (const auto& argument : spec.argv) {
@@ -163,17 +174,27 @@ std::expected<pid_t, StartFailure> startProcess(const LaunchSpec& spec, std::spa
   // With no user asked for, credentials stay as the container's; the lookup is for HOME and USER only.
   const auto user = lookUpUser(spec.user.empty() ? std::to_string(::geteuid()) : spec.user);
   if (!user) return std::unexpected(StartFailure{kCannotRun, user.error()});
-  const auto env = mergeEnvironment(sharedEnv, spec.env, *user);
+  auto env = mergeEnvironment(sharedEnv, spec.env, *user);
+  if (spec.terminal && findVariable(env, "TERM").empty()) env.emplace_back("TERM=xterm-256color");
   const auto path = findVariable(env, "PATH");
-  const auto candidates = programCandidates(spec.argv.front(), path);
+  const std::string shell = user->shell.empty() ? "/bin/sh" : user->shell;
+  const std::vector<std::string> argv = spec.argv.empty() ? std::vector{loginName(shell)} : spec.argv;
+  const std::string& program = spec.argv.empty() ? shell : argv.front();
+  const auto candidates = programCandidates(program, path);
 
   ChildPlan plan;
   for (const auto& candidate : candidates) plan.candidates.push_back(candidate.c_str());
-  plan.argv = pointers(spec.argv);
+  plan.argv = pointers(argv);
   plan.env = pointers(env);
   if (!spec.workingDir.empty()) plan.workingDir = spec.workingDir.c_str();
   if (!spec.user.empty()) plan.user = &*user;
   plan.stdio = stdio;
+  plan.ownsTerminal = spec.terminal.has_value();
+  // As login(1) does, so that the user may open its own terminal by name. Where it cannot be, only that is missing.
+  if (plan.ownsTerminal) {
+    ::fchmod(stdio.in, kTerminalMode);
+    [[maybe_unused]] const auto owned = ::fchown(stdio.in, user->uid, static_cast<gid_t>(-1));
+  }
   const std::string oomScoreAdj = limits.oomScoreAdj ? std::to_string(*limits.oomScoreAdj) : std::string();
   if (limits.oomScoreAdj) plan.oomScoreAdj = oomScoreAdj.c_str();
   plan.oomScoreAdjBytes = oomScoreAdj.size();
@@ -196,7 +217,7 @@ std::expected<pid_t, StartFailure> startProcess(const LaunchSpec& spec, std::spa
   // It has exited or is about to; nobody else may find it.
   while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
   }
-  return std::unexpected(explain(spec, path, plan.stage, plan.error));
+  return std::unexpected(explain(spec, program, path, plan.stage, plan.error));
 }
 
 }  // namespace gs::guest

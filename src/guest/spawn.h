@@ -16,12 +16,18 @@
 
 namespace gs::guest {
 
-// ProcessSpec of the protocol.
+struct TerminalSize {
+  unsigned short rows;
+  unsigned short columns;
+};
+
+// ProcessSpec of the protocol, with StartExec's terminal.
 struct LaunchSpec {
-  std::vector<std::string> argv;
+  std::vector<std::string> argv;  // empty, with a terminal: the user's login shell
   std::vector<std::string> env;
   std::string workingDir;
   std::string user;
+  std::optional<TerminalSize> terminal{};
 };
 
 // Why a spec is over a limit or malformed, as a sentence; nothing when it may be tried.
@@ -32,7 +38,8 @@ struct StartFailure {
   std::string message;  // a sentence, printable, at most 1 KiB
 };
 
-// The three standard streams of the new process; duplicated, not taken.
+// The three standard streams of the new process; duplicated, not taken. With LaunchSpec::terminal they are the terminal's
+// end for programs, which becomes the controlling terminal and the user's own.
 struct Stdio {
   int in;
   int out;

@@ -56,6 +56,7 @@ std::optional<User> findInPasswd(std::string_view wanted, std::string_view passw
     user.gid = *gid;
     user.name = fields[0];
     if (fields[5].starts_with('/')) user.home = fields[5];
+    if (fields[6].starts_with('/')) user.shell = fields[6];
     if (named) return user;
     byNumber = std::move(user);
   }

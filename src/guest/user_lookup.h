@@ -19,6 +19,7 @@ struct User {
   std::vector<gid_t> groups;  // supplementary; sorted, without repeats, at most 1,024
   std::string name;           // empty when the number is not listed
   std::string home = "/";
+  std::string shell{};  // empty when not listed or the field is empty
   friend bool operator==(const User&, const User&) = default;
 };
 

@@ -84,6 +84,10 @@ std::string encode(const SessionOpen& message) {
   for (const auto& entry : message.exec.env) exec->add_env(entry);
   exec->set_working_dir(message.exec.workingDir);
   exec->set_user(message.exec.user);
+  if (message.exec.terminal) {
+    exec->mutable_terminal()->set_rows(message.exec.terminal->rows);
+    exec->mutable_terminal()->set_columns(message.exec.terminal->columns);
+  }
   return out.SerializeAsString();
 }
 
@@ -93,7 +97,11 @@ Result<SessionOpen> decodeSessionOpen(std::string_view bytes) {
   GS_TRY(out.sessionId, SessionId::parse(in.session_id()));
   GS_TRY(out.sandboxId, SandboxId::parse(in.sandbox_id()));
   if (!in.has_exec()) return fail(wire::fieldError("kind", "is a session kind that this version does not know"));
-  if (in.exec().argv_size() == 0) return fail(wire::fieldError("argv", "is empty"));
+  if (in.exec().has_terminal()) {
+    out.exec.terminal = TerminalSize{in.exec().terminal().rows(), in.exec().terminal().columns()};
+    if (!isTerminalSize(*out.exec.terminal)) return fail(wire::fieldError("terminal", "has a side outside 1..10000"));
+  }
+  if (in.exec().argv_size() == 0 && !out.exec.terminal) return fail(wire::fieldError("argv", "is empty"));
   GS_CHECK(wire::checkLength("argv", static_cast<std::size_t>(in.exec().argv_size()), 4096));
   GS_CHECK(wire::checkLength("env", static_cast<std::size_t>(in.exec().env_size()), 1024));
   out.exec.argv.assign(in.exec().argv().begin(), in.exec().argv().end());

@@ -12,6 +12,7 @@
 #include "base/secret.h"
 #include "wire/host_types.h"
 #include "wire/sandbox_types.h"
+#include "wire/terminal_size.h"
 
 namespace gs {
 
@@ -109,10 +110,11 @@ struct RenewResponse {
 };
 
 struct ExecSession {
-  std::vector<std::string> argv;
+  std::vector<std::string> argv;  // empty, with a terminal: the user's login shell
   std::vector<std::string> env;  // NAME=value
   std::string workingDir;
   std::string user;
+  std::optional<TerminalSize> terminal{};
   friend bool operator==(const ExecSession&, const ExecSession&) = default;
 };
 struct SessionOpen {

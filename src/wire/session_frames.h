@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "wire/terminal_size.h"
 
 namespace gs {
 
@@ -27,6 +28,7 @@ enum class SessionFrameType : std::uint8_t {
   kStderr = 0x12,
   kExit = 0x13,
   kError = 0x14,
+  kResized = 0x15,
 };
 
 struct SessionFrame {
@@ -38,6 +40,11 @@ enum class SessionSide : std::uint8_t { kFromClient, kToClient };
 
 // kInvalidArgument: empty, over the limit, or a type that does not belong to that side.
 [[nodiscard]] Result<SessionFrame> parseSessionFrame(std::string_view message, SessionSide side);
+// The payload of kResize and kResized: a JSON object of rows and columns and nothing else. kInvalidArgument (reason
+// not_json when it is none at all).
+[[nodiscard]] Result<TerminalSize> parseTerminalSize(std::string_view payload);
+[[nodiscard]] std::string terminalSizeJson(TerminalSize size);
+
 [[nodiscard]] std::string makeSessionFrame(SessionFrameType type, std::string_view payload);
 
 }  // namespace gs

@@ -132,6 +132,9 @@ std::vector<GoldenCase> allCases() {
                                 ClusterId::trusted("clu_0123456789abcdefghjk"), "build-1", "cert", "ca"};
   const SessionOpen open{SessionId::trusted("ses_0123456789abcdefghjk"), SandboxId::trusted(kId),
                          {{"echo", "hi"}, {"A=b"}, "/", "root"}};
+  SessionOpen terminal = open;
+  terminal.exec.argv.clear();
+  terminal.exec.terminal = TerminalSize{50, 132};
   Error status = makeError(ErrorCode::kUnauthenticated, "the token has expired").withReason("token_expired");
   status.fix = "create another";
   return {
@@ -170,6 +173,7 @@ std::vector<GoldenCase> allCases() {
       golden("RenewResponse", RenewResponse{"cert", "ca"}, decodeRenewResponse),
       golden("SessionOpen", open, decodeSessionOpen),
       golden("ExecSession", open, decodeSessionOpen),
+      golden("TerminalSize", terminal, decodeSessionOpen),
       {"Status", encodeStatus(status), [](std::string_view bytes) -> Result<std::string> {
          GS_TRY(const auto read, decodeStatus(bytes));
          return encodeStatus(read);
@@ -260,11 +264,24 @@ TEST(AssignmentsDigest, DoesNotDependOnOrder) {
 TEST(SessionFrames, RefuseTypesOfTheOtherSideAndOversize) {
   EXPECT_TRUE(parseSessionFrame(std::string("\x01hi"), SessionSide::kFromClient));
   EXPECT_FALSE(parseSessionFrame(std::string("\x01hi"), SessionSide::kToClient));
-  EXPECT_FALSE(parseSessionFrame(std::string("\x15"), SessionSide::kToClient));
+  EXPECT_FALSE(parseSessionFrame(std::string("\x16"), SessionSide::kToClient));
   EXPECT_FALSE(parseSessionFrame("", SessionSide::kToClient));
   const auto largest = makeSessionFrame(SessionFrameType::kStdout, std::string(kMaxSessionPayload, 'x'));
   EXPECT_EQ(parseSessionFrame(largest, SessionSide::kToClient)->payload.size(), kMaxSessionPayload);
   EXPECT_FALSE(parseSessionFrame(largest + "x", SessionSide::kToClient));
+}
+
+TEST(SessionFrames, ReadTerminalSizesStrictly) {
+  EXPECT_EQ(parseTerminalSize(terminalSizeJson({24, 80})).value(), (TerminalSize{24, 80}));
+  EXPECT_EQ(parseTerminalSize(R"({"rows":1,"columns":10000})").value(), (TerminalSize{1, 10'000}));
+  for (const char* bad : {"{}", "[]", R"({"rows":24})", R"({"rows":0,"columns":80})", R"({"rows":24,"columns":10001})",
+                          R"({"rows":24,"columns":-1})", R"({"rows":24,"columns":80.5})", R"({"rows":"24","columns":80})",
+                          R"({"rows":24,"columns":80,"x":1})"}) {
+    const auto size = parseTerminalSize(bad);
+    ASSERT_FALSE(size) << bad;
+    EXPECT_NE(size.error().reason, "not_json") << bad;
+  }
+  EXPECT_EQ(parseTerminalSize("rows").error().reason, "not_json");
 }
 
 }  // namespace

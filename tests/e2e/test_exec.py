@@ -207,7 +207,7 @@ def test_the_greatest_frame_passes_and_a_greater_one_closes_the_session(api, box
 
 
 @pytest.mark.parametrize("frame_type, payload, code", [
-    (0x00, b"{}", 1002), (0x55, b"", 1002), (0x11, b"x", 1002), (0x04, b"", 1002), (0x02, b"payload", 1002), (0x03, b"not json", 1007),
+    (0x00, b"{}", 1002), (0x55, b"", 1002), (0x11, b"x", 1002), (0x04, b'{"rows":1,"columns":1}', 1002), (0x02, b"payload", 1002), (0x03, b"not json", 1007),
     (0x03, b"\xff\xff", 1007), (0x03, b'{"signal":"NONSENSE"}', 1002), (0x03, b'{"signal":9}', 1002), (0x03, b"{}", 1002)],
     ids=["a second open", "unknown type", "the server's type", "resize", "EOF with a payload", "a signal that is no JSON", "no UTF-8",
          "an unknown signal", "a signal by number", "no signal"])

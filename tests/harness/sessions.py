@@ -14,8 +14,8 @@ import websocket
 SUBPROTOCOL = "gstacks.session.v1"
 MAX_PAYLOAD = 65536
 OPEN, STDIN, STDIN_EOF, SIGNAL, RESIZE = 0x00, 0x01, 0x02, 0x03, 0x04
-OPENED, STDOUT, STDERR, EXIT, ERROR = 0x10, 0x11, 0x12, 0x13, 0x14
-NAMES = {OPENED: "opened", STDOUT: "stdout", STDERR: "stderr", EXIT: "exit", ERROR: "error"}
+OPENED, STDOUT, STDERR, EXIT, ERROR, RESIZED = 0x10, 0x11, 0x12, 0x13, 0x14, 0x15
+NAMES = {OPENED: "opened", STDOUT: "stdout", STDERR: "stderr", EXIT: "exit", ERROR: "error", RESIZED: "resized"}
 
 
 @dataclass
@@ -123,13 +123,19 @@ class RawSession:
 
 
 class ExecSession(RawSession):
-    """One program in one sandbox. The open frame is sent at once; env, workingDir, user and waitMs as in the contract."""
+    """One program in one sandbox. The open frame is sent at once; its other members are those of the contract.
+
+    With a terminal, no argv is the login shell; `sizes` are the sizes that were answered.
+    """
 
     def __init__(self, base_url, api_key, sandbox, argv, timeout=60, **members):
         super().__init__(base_url, api_key, timeout)
         sandbox_id = sandbox["id"] if isinstance(sandbox, dict) else sandbox
-        self.send(OPEN, {"kind": "exec", "sandboxId": sandbox_id, "argv": list(argv), **members})
+        if argv is not None:
+            members["argv"] = list(argv)
+        self.send(OPEN, {"kind": "exec", "sandboxId": sandbox_id, **members})
         self.result = ExecResult()
+        self.sizes = []
 
     def next(self):
         """Takes one frame into `result`; returns (type, payload), or None after the last."""
@@ -151,6 +157,8 @@ class ExecSession(RawSession):
         elif kind == STDERR:
             assert result.session_id and payload, "stderr before opened, or empty"
             result.stderr += payload
+        elif kind == RESIZED:
+            self.sizes.append(json.loads(payload))
         elif kind == EXIT:
             ending = json.loads(payload)
             result.code, result.signal = ending.get("code"), ending.get("signal")

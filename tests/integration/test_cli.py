@@ -8,9 +8,7 @@ import base64
 import hashlib
 import json
 import os
-import pty
 import re
-import select
 import signal
 import stat
 import subprocess
@@ -21,6 +19,7 @@ import pytest
 
 from harness.fake_api import REQUEST_ID, FakeApi, Raw
 from harness.processes import find_binary, free_port
+from harness.terminal import Terminal
 from harness.waiting import hold, wait_until
 
 KEY = "gsk_0123456789abcdefghjk_" + "A" * 43
@@ -989,51 +988,3 @@ def test_exec_arguments_that_cannot_be_sent(api, run):
     assert done.returncode == 125 and "UTF-8" in done.stderr
     done = run("sandbox", "exec", "scratch", "--", "x" * 70000)
     assert done.returncode == 125 and "too long" in done.stderr and "-i" in done.stderr
-
-
-# --- Terminals ---------------------------------------------------------------------------------------------------------
-
-
-class Terminal:
-    """gstacks on a terminal of its own; what it shows is collected."""
-
-    def __init__(self, *args, env=None, columns=200):
-        self.fd, inner = pty.openpty()
-        import fcntl
-        import struct
-        import termios
-        fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("GSTACKS_") and k != "NO_COLOR"}
-        self.process = subprocess.Popen([find_binary("gstacks"), *map(str, args)], stdin=inner, stdout=inner, stderr=inner,
-                                        env={**environment, "TERM": "xterm", "HOME": "/nonexistent", **(env or {})}, start_new_session=True)
-        # Kept open, so that what was shown last can still be read and the settings be looked at.
-        self._inner = inner
-        self.shown = ""
-
-    def write(self, text):
-        os.write(self.fd, text.encode())
-
-    def _pump(self, seconds):
-        if select.select([self.fd], [], [], seconds)[0]:
-            self.shown += os.read(self.fd, 65536).decode(errors="replace")
-            return True
-        return False
-
-    def read_until(self, needle, timeout=20):
-        deadline = time.monotonic() + timeout
-        while needle not in self.shown:
-            assert time.monotonic() < deadline, f"no {needle!r} in {self.shown!r}"
-            self._pump(0.1)
-
-    def wait(self, timeout=60):
-        deadline = time.monotonic() + timeout
-        while self.process.poll() is None:
-            assert time.monotonic() < deadline, f"does not end: {self.shown!r}"
-            self._pump(0.05)
-        while self._pump(0):
-            pass
-        return self.process.returncode
-
-    def finish(self):
-        assert self.wait() == 0, self.shown
-        return self.shown

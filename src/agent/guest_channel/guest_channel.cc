@@ -372,7 +372,7 @@ Task<Result<std::unique_ptr<GuestExec>>> ListeningChannel::startExec(ProcessSpec
     co_await exec.resolved.waitUntil(deadline);
   }
   if (exec.failure) co_return fail(std::move(*exec.failure));
-  co_return co_await withDeadline(deadline, "starting the process", beginExec(exec.connection));
+  co_return co_await withDeadline(deadline, "starting the process", beginExec(exec.connection, spec.terminal ? ExecStreams::kTerminal : ExecStreams::kPipes));
 }
 
 Task<Status> ListeningChannel::stopWorkload(Millis grace) {

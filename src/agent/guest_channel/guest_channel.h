@@ -42,6 +42,9 @@ class GuestExec {
   [[nodiscard]] virtual Task<Status> writeEof() = 0;
   // To the process group; waits behind stdin that has not been read. A number outside 1..64 is kInvalidArgument.
   [[nodiscard]] virtual Task<Status> signal(int number) = 0;
+  // Of its terminal; next() tells when it has that size. Without a terminal: kFailedPrecondition; outside 1..10,000:
+  // kInvalidArgument. Waits behind stdin that has not been read.
+  [[nodiscard]] virtual Task<Status> resize(TerminalSize size) = 0;
   // Drops the connection: a process still running gets SIGHUP, then SIGKILL after two seconds. Repeat is harmless.
   virtual void close() = 0;
 };

@@ -16,6 +16,7 @@ using Phase = WorkloadState::Phase;
 struct Outcome {
   std::string out;
   std::string err;
+  std::vector<TerminalSize> sizes;
   ProcessExit exit;
 };
 
@@ -30,6 +31,8 @@ Task<Result<Outcome>> collect(std::unique_ptr<GuestExec> exec) {
       outcome.out += out->data;
     } else if (auto* err = std::get_if<ExecStderr>(&event)) {
       outcome.err += err->data;
+    } else if (const auto* size = std::get_if<TerminalSize>(&event)) {
+      outcome.sizes.push_back(*size);
     } else {
       outcome.exit = std::get<ProcessExit>(event);
       co_return outcome;
@@ -342,6 +345,108 @@ TEST_F(GuestChannelTest, AProcessWhoseConnectionIsDroppedHangsUp) {
   ASSERT_TRUE(deaf);
   EXPECT_FALSE(goneWithin(*deaf, Millis(1000))) << "it has two seconds";
   EXPECT_TRUE(goneWithin(*deaf, Millis(20'000)));
+}
+
+ProcessSpec inTerminal(ProcessSpec spec, TerminalSize size = {24, 80}) {
+  spec.terminal = size;
+  return spec;
+}
+
+TEST_F(GuestChannelTest, GivesAProcessATerminalOfItsOwn) {
+  openIdle();
+  const auto seen = exec(inTerminal(shell("test -t 0 && test -t 1 && test -t 2 && stty size && ps -o tty= -p $$ && echo $TERM; exit 3"), {31, 97}));
+  EXPECT_TRUE(seen.out.starts_with("31 97\r\npts/")) << seen.out;
+  EXPECT_TRUE(seen.out.ends_with("xterm-256color\r\n")) << seen.out;
+  EXPECT_EQ(seen.err, "");
+  EXPECT_EQ(seen.exit.code, 3);
+  EXPECT_EQ(exec(shell("tty")).out, "not a tty\n") << "only who asks has one";
+}
+
+TEST_F(GuestChannelTest, RunsTheLoginShellWhenNoProgramIsNamed) {
+  openIdle();
+  const auto seen = exec(inTerminal({{}, {"PS1=", "HISTFILE="}, "", "root"}), "echo login:$0; exit 5\n");
+  EXPECT_NE(seen.out.find("login:-"), std::string::npos) << "a login shell's name begins with a hyphen: " << seen.out;
+  EXPECT_EQ(seen.exit.code, 5);
+  EXPECT_FALSE(run(runExec(channel_.get(), {{}, {}, "", ""}, ""))) << "without a terminal there must be a program";
+}
+
+Task<Result<Outcome>> typeWhenReady(GuestChannel* channel, ProcessSpec spec, std::string keys) {
+  GS_CO_TRY(auto exec, co_await channel->startExec(std::move(spec), soon()));
+  for (std::string shown; shown.find("ready") == std::string::npos;) {
+    GS_CO_TRY(auto event, co_await exec->next());
+    if (!std::holds_alternative<ExecStdout>(event)) co_return fail(ErrorCode::kInternal, "it ended early");
+    shown += std::get<ExecStdout>(event).data;
+  }
+  GS_CO_CHECK(co_await exec->write(std::move(keys)));
+  co_return co_await collect(std::move(exec));
+}
+
+TEST_F(GuestChannelTest, CarriesEveryByteThroughARawTerminal) {
+  openIdle();
+  std::string all;
+  std::string numbers;
+  for (int value = 0; value < 256; ++value) {
+    all += static_cast<char>(value);
+    numbers += fmt::format(" {}", value);
+  }
+  const auto typed = run(typeWhenReady(
+      channel_.get(), inTerminal(shell("stty raw -echo; printf ready; head -c 256 | od -An -v -tu1 | tr -s ' \\n' ' '")), all));
+  ASSERT_TRUE(typed) << typed.error().describe();
+  EXPECT_EQ(typed->out, numbers + " ");
+  const auto shown = exec(inTerminal(shell("stty raw; printf '\\001\\000\\377\\r\\n\\003'")));
+  EXPECT_EQ(shown.out, std::string("\1\0\377\r\n\3", 6));
+}
+
+Task<Result<Outcome>> resizeAndEnd(GuestChannel* channel) {
+  GS_CO_TRY(auto exec, co_await channel->startExec(
+                           inTerminal(shell("trap 'stty size' WINCH; echo up; while read -r line; do test \"$line\" = end && exit 0; done")), soon()));
+  GS_CO_TRY([[maybe_unused]] const auto up, co_await exec->next());
+  for (std::uint32_t i = 1; i <= 1000; ++i) GS_CO_CHECK(co_await exec->resize({i, 2 * i}));
+  if (co_await exec->resize({0, 1})) co_return fail(ErrorCode::kInternal, "a terminal of no rows");
+  GS_CO_CHECK(co_await exec->write("end\n"));
+  co_return co_await collect(std::move(exec));
+}
+
+TEST_F(GuestChannelTest, AnswersAStormOfResizesWithTheLastSize) {
+  openIdle();
+  const auto seen = run(resizeAndEnd(channel_.get()));
+  ASSERT_TRUE(seen) << seen.error().describe();
+  ASSERT_FALSE(seen->sizes.empty());
+  EXPECT_LE(seen->sizes.size(), 1000U);
+  EXPECT_EQ(seen->sizes.back(), (TerminalSize{1000, 2000}));
+  EXPECT_NE(seen->out.find("1000 2000"), std::string::npos) << "the program heard of it";
+}
+
+TEST_F(GuestChannelTest, TypesEndOfFileIntoATerminal) {
+  openIdle();
+  const auto seen = exec(inTerminal({{"cat"}, {}, "", ""}), "line\n");
+  EXPECT_EQ(seen.exit.code, 0) << "cat came to the end of its input";
+  EXPECT_NE(seen.out.find("line\r\n"), std::string::npos);
+}
+
+Task<Result<Outcome>> interruptForeground(GuestChannel* channel) {
+  GS_CO_TRY(auto exec, co_await channel->startExec(
+                           inTerminal(shell("set -m; trap '' INT; (trap - INT; echo up; exec sleep 100); echo ended $?")), soon()));
+  GS_CO_TRY([[maybe_unused]] const auto up, co_await exec->next());
+  GS_CO_CHECK(co_await exec->signal(2));
+  co_return co_await collect(std::move(exec));
+}
+
+TEST_F(GuestChannelTest, SignalsOfATerminalAreForItsForeground) {
+  openIdle();
+  const auto seen = run(interruptForeground(channel_.get()));
+  ASSERT_TRUE(seen) << seen.error().describe();
+  EXPECT_NE(seen->out.find("ended 130"), std::string::npos) << seen->out;
+  EXPECT_EQ(seen->exit.code, 0) << "the shell itself was not in the foreground";
+}
+
+TEST_F(GuestChannelTest, ADroppedTerminalHangsUpItsForeground) {
+  openIdle();
+  const auto pid = run(startThenDrop(channel_.get(), inTerminal(shell("set -m; (trap '' HUP; echo up; exec sleep 4321)"))));
+  ASSERT_TRUE(pid) << pid.error().describe();
+  EXPECT_TRUE(goneWithin(*pid, Millis(20'000)));
+  const auto look = shell("for i in $(seq 100); do pgrep -f '[s]leep 4321' > /dev/null || exit 0; sleep 0.1; done; exit 1");
+  EXPECT_EQ(exec(look).exit.code, 0) << "deaf to HUP, but not to KILL";
 }
 
 Task<Result<bool>> stallThenDrop(GuestChannel* channel) {

@@ -23,8 +23,8 @@ Task<Result<ExecFrame>> readExecFrame(std::shared_ptr<GuestConnection> connectio
 // Its coroutines own what they touch after a wait, so that the object may go while one of them is being cancelled.
 class ConnectedExec final : public GuestExec {
  public:
-  ConnectedExec(std::shared_ptr<GuestConnection> connection, int pid, std::optional<ProcessExit> failure)
-      : state_(std::make_shared<State>(State{std::move(connection), std::move(failure)})), pid_(pid) {}
+  ConnectedExec(std::shared_ptr<GuestConnection> connection, ExecStreams streams, int pid, std::optional<ProcessExit> failure)
+      : state_(std::make_shared<State>(State{std::move(connection), std::move(failure)})), streams_(streams), pid_(pid) {}
   ~ConnectedExec() override { state_->connection->close(); }
   ConnectedExec(const ConnectedExec&) = delete;
   ConnectedExec& operator=(const ConnectedExec&) = delete;
@@ -34,6 +34,7 @@ class ConnectedExec final : public GuestExec {
   Task<Status> write(std::string data) override { return writeStdin(state_, std::move(data)); }
   Task<Status> writeEof() override { return writeStdinEof(state_); }
   Task<Status> signal(int number) override { return sendSignal(state_, number); }
+  Task<Status> resize(TerminalSize size) override { return sendSize(state_, streams_, size); }
   void close() override { state_->connection->close(); }
 
  private:
@@ -57,6 +58,8 @@ class ConnectedExec final : public GuestExec {
         if (!out->data.empty()) co_return std::move(*out);
       } else if (auto* err = std::get_if<ExecStderr>(&frame)) {
         if (!err->data.empty()) co_return std::move(*err);
+      } else if (const auto* size = std::get_if<TerminalSize>(&frame)) {
+        co_return *size;
       } else if (auto* exit = std::get_if<ProcessExit>(&frame)) {
         state->ended = true;
         state->connection->close();
@@ -89,20 +92,27 @@ class ConnectedExec final : public GuestExec {
     co_return co_await state->connection->writeFrame(encodeExecSignal(number));
   }
 
+  static Task<Status> sendSize(StatePtr state, ExecStreams streams, TerminalSize size) {
+    if (streams == ExecStreams::kPipes) co_return fail(ErrorCode::kFailedPrecondition, "the process has no terminal");
+    if (!isTerminalSize(size)) co_return fail(ErrorCode::kInvalidArgument, "a terminal has 1 to 10,000 rows and columns");
+    co_return co_await state->connection->writeFrame(encodeExecResize(size));
+  }
+
   StatePtr state_;
+  ExecStreams streams_;
   int pid_;
 };
 
 }  // namespace
 
-Task<Result<std::unique_ptr<GuestExec>>> beginExec(std::shared_ptr<GuestConnection> connection) {
+Task<Result<std::unique_ptr<GuestExec>>> beginExec(std::shared_ptr<GuestConnection> connection, ExecStreams streams) {
   GS_CO_TRY(auto frame, co_await readExecFrame(connection));
   if (const auto* started = std::get_if<ExecStarted>(&frame)) {
-    co_return std::make_unique<ConnectedExec>(std::move(connection), started->pid, std::nullopt);
+    co_return std::make_unique<ConnectedExec>(std::move(connection), streams, started->pid, std::nullopt);
   }
   if (auto* exit = std::get_if<ProcessExit>(&frame)) {
     connection->close();
-    co_return std::make_unique<ConnectedExec>(std::move(connection), 0, std::move(*exit));
+    co_return std::make_unique<ConnectedExec>(std::move(connection), streams, 0, std::move(*exit));
   }
   connection->close();
   co_return fail(ErrorCode::kDataLoss, "the guest sent output of a process that it had not started");

@@ -11,6 +11,7 @@ namespace gs {
 
 // Reads what the guest says first: the process's pid, or why it could not be started. kDataLoss: neither.
 // Takes over the connection: a failure closes it, which ends the process.
-[[nodiscard]] Task<Result<std::unique_ptr<GuestExec>>> beginExec(std::shared_ptr<GuestConnection> connection);
+enum class ExecStreams : std::uint8_t { kPipes, kTerminal };
+[[nodiscard]] Task<Result<std::unique_ptr<GuestExec>>> beginExec(std::shared_ptr<GuestConnection> connection, ExecStreams streams);
 
 }  // namespace gs

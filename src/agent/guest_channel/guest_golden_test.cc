@@ -77,6 +77,13 @@ pb::StartExec startExec() {
   return start;
 }
 
+pb::TerminalSize terminalSize() {
+  pb::TerminalSize size;
+  size.set_rows(50);
+  size.set_columns(132);
+  return size;
+}
+
 pb::ExecFailed execFailed() {
   pb::ExecFailed failed;
   failed.set_exec_id(42);
@@ -126,6 +133,7 @@ Goldens makeGoldens() {
   put("OpenGate", openGate());
   put("GateOpened", gateOpened());
   put("StartExec", startExec());
+  put("TerminalSize", terminalSize());
   put("ExecFailed", execFailed());
   put("StopWorkload", stop);
   put("Ping", ping);
@@ -152,6 +160,8 @@ Goldens makeGoldens() {
   put("AgentFrame.open_gate", down);
   *down.mutable_start_exec() = startExec();
   put("AgentFrame.start_exec", down);
+  *down.mutable_start_exec()->mutable_terminal() = terminalSize();
+  put("AgentFrame.start_exec.terminal", down);
   *down.mutable_stop_workload() = stop;
   put("AgentFrame.stop_workload", down);
   *down.mutable_ping() = ping;
@@ -170,6 +180,10 @@ Goldens makeGoldens() {
   put("ExecFrame.stdout_data", exec);
   exec.set_stderr_data("err");
   put("ExecFrame.stderr_data", exec);
+  *exec.mutable_resize() = terminalSize();
+  put("ExecFrame.resize", exec);
+  *exec.mutable_resized() = terminalSize();
+  put("ExecFrame.resized", exec);
   *exec.mutable_exit() = execExit();
   put("ExecFrame.exit", exec);
   return goldens;

@@ -59,7 +59,8 @@ Status checkEnv(const std::vector<std::string>& env) {
 }
 
 Status checkSpec(const ProcessSpec& spec) {
-  if (spec.argv.empty() || spec.argv.front().empty()) return fail(ErrorCode::kInvalidArgument, "no program to run");
+  const bool loginShell = spec.argv.empty() && spec.terminal;
+  if (!loginShell && (spec.argv.empty() || spec.argv.front().empty())) return fail(ErrorCode::kInvalidArgument, "no program to run");
   if (spec.argv.size() > kMaxArguments) {
     return fail(ErrorCode::kInvalidArgument, fmt::format("{} arguments; at most 4,096", spec.argv.size()));
   }
@@ -85,6 +86,11 @@ void fill(pb::ProcessSpec& out, const ProcessSpec& spec) {
   for (const auto& entry : spec.env) out.add_env(entry);
   out.set_working_dir(spec.workingDir);
   out.set_user(spec.user);
+}
+
+void fill(pb::TerminalSize& out, TerminalSize size) {
+  out.set_rows(size.rows);
+  out.set_columns(size.columns);
 }
 
 Result<std::string> serialized(const pb::AgentFrame& frame) {
@@ -182,9 +188,15 @@ Result<ExecFrame> decodeExecFrame(std::string_view payload) {
       GS_TRY(auto exit, decodeExit(frame.exit().exit_code(), frame.exit().signal(), frame.exit().start_error()));
       return exit;
     }
+    case pb::ExecFrame::kResized: {
+      const TerminalSize size{frame.resized().rows(), frame.resized().columns()};
+      if (!isTerminalSize(size)) return fail(ErrorCode::kDataLoss, "the guest reports a terminal size that cannot be");
+      return size;
+    }
     // The agent's own cases; from the guest they mean nothing.
     case pb::ExecFrame::kStdinData:
     case pb::ExecFrame::kStdinEof:
+    case pb::ExecFrame::kResize:
     case pb::ExecFrame::kSignal: return fail(ErrorCode::kDataLoss, "the guest sent a frame that only the agent sends");
     case pb::ExecFrame::FRAME_NOT_SET: break;
   }
@@ -210,6 +222,7 @@ Result<std::string> encodeStartExec(std::uint64_t execId, std::string_view key, 
   start.set_exec_id(execId);
   start.set_key(std::string(key));
   fill(*start.mutable_process(), spec);
+  if (spec.terminal) fill(*start.mutable_terminal(), *spec.terminal);
   return serialized(frame);
 }
 
@@ -235,6 +248,12 @@ std::string encodeExecStdin(std::string_view data) {
 std::string encodeExecStdinEof() {
   pb::ExecFrame frame;
   frame.set_stdin_eof(true);
+  return frame.SerializeAsString();
+}
+
+std::string encodeExecResize(TerminalSize size) {
+  pb::ExecFrame frame;
+  fill(*frame.mutable_resize(), size);
   return frame.SerializeAsString();
 }
 

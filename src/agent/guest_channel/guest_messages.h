@@ -49,7 +49,7 @@ using GuestFrame = std::variant<std::monostate, GuestHello, GateOpened, Workload
 struct ExecStarted {
   int pid = 0;
 };
-using ExecFrame = std::variant<std::monostate, ExecStarted, ExecStdout, ExecStderr, ProcessExit>;
+using ExecFrame = std::variant<std::monostate, ExecStarted, ExecStdout, ExecStderr, TerminalSize, ProcessExit>;
 
 // kDataLoss: no such message, or a value outside of what the contract allows.
 [[nodiscard]] Result<GuestFrame> decodeGuestFrame(std::string_view payload);
@@ -63,5 +63,6 @@ using ExecFrame = std::variant<std::monostate, ExecStarted, ExecStdout, ExecStde
 [[nodiscard]] std::string encodeExecStdin(std::string_view data);  // at most kMaxGuestDataBytes
 [[nodiscard]] std::string encodeExecStdinEof();
 [[nodiscard]] std::string encodeExecSignal(int number);
+[[nodiscard]] std::string encodeExecResize(TerminalSize size);
 
 }  // namespace gs

@@ -8,6 +8,8 @@
 #include <variant>
 #include <vector>
 
+#include "wire/terminal_size.h"
+
 namespace gs {
 
 inline constexpr std::uint32_t kGuestProtocol = 1;
@@ -16,10 +18,11 @@ inline constexpr int kExitNotFound = 127;
 
 // How a process is started inside the sandbox. Limits: 1..4,096 arguments of 48 KiB in all, 1,024 variables.
 struct ProcessSpec {
-  std::vector<std::string> argv;
+  std::vector<std::string> argv;  // empty, with a terminal: the user's login shell
   std::vector<std::string> env;  // NAME=value, over GateSpec::env
   std::string workingDir;        // absolute; empty: the image's
   std::string user;              // "name", "uid", "name:group", "uid:gid"; empty: root
+  std::optional<TerminalSize> terminal{};  // execs only
   friend bool operator==(const ProcessSpec&, const ProcessSpec&) = default;
 };
 
@@ -60,13 +63,13 @@ struct GuestState {
   std::string version;  // of the guest binary, printable
 };
 
-// What a running exec gives. Exit is the last.
+// What a running exec gives. Exit is the last. With a terminal there is no stderr.
 struct ExecStdout {
   std::string data;
 };
 struct ExecStderr {
   std::string data;
 };
-using ExecEvent = std::variant<ExecStdout, ExecStderr, ProcessExit>;
+using ExecEvent = std::variant<ExecStdout, ExecStderr, TerminalSize, ProcessExit>;
 
 }  // namespace gs

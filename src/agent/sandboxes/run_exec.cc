@@ -14,6 +14,7 @@ class RunExec final : public GuestExec {
   Task<Status> write(std::string data) override { return exec_->write(std::move(data)); }
   Task<Status> writeEof() override { return exec_->writeEof(); }
   Task<Status> signal(int number) override { return exec_->signal(number); }
+  Task<Status> resize(TerminalSize size) override { return exec_->resize(size); }
   void close() override { exec_->close(); }
 
  private:

@@ -60,7 +60,12 @@ Task<Error> pumpInput(WebSocket& channel, GuestExec& exec) {
         done = co_await exec.signal(*number);
         break;
       }
-      case SessionFrameType::kResize: break;  // there is no terminal in this version; the frame is reserved
+      case SessionFrameType::kResize: {
+        const auto size = parseTerminalSize(frame->payload);
+        if (!size) co_return size.error();
+        done = co_await exec.resize(*size);
+        break;
+      }
       default: co_return makeError(ErrorCode::kInvalidArgument, "only the first frame may be an open frame");
     }
     // A process that closed its stdin, or has just ended, is no error of the client's: its exit follows.
@@ -81,15 +86,17 @@ Task<Result<Finished>> pumpOutput(WebSocket& channel, GuestExec& exec) {
       GS_CO_CHECK(co_await send(channel, SessionFrameType::kStdout, std::move(out->data)));
     } else if (auto* err = std::get_if<ExecStderr>(&*event)) {
       GS_CO_CHECK(co_await send(channel, SessionFrameType::kStderr, std::move(err->data)));
+    } else if (const auto* size = std::get_if<TerminalSize>(&*event)) {
+      GS_CO_CHECK(co_await send(channel, SessionFrameType::kResized, terminalSizeJson(*size)));
     } else {
       co_return Finished{std::get<ProcessExit>(std::move(*event))};
     }
   }
 }
 
-Task<void> finish(WebSocket& channel, ProcessExit exit) {
+Task<void> finish(WebSocket& channel, ProcessExit exit, std::string_view lineEnd) {
   if (!exit.startError.empty()) {
-    const auto line = exit.startError + "\n";
+    const auto line = exit.startError + std::string(lineEnd);
     if (!co_await send(channel, SessionFrameType::kStderr, line)) co_return;
   }
   const Json body = exit.signal != 0 ? Json{{"signal", signalName(exit.signal)}} : Json{{"code", exit.code}};
@@ -116,7 +123,8 @@ std::string signalName(int number) {
 Task<void> runExecSession(std::shared_ptr<WebSocket> channel, SessionOpen open, ExecStarter start) {
   using namespace asio::experimental::awaitable_operators;
   ProcessSpec process{std::move(open.exec.argv), std::move(open.exec.env), std::move(open.exec.workingDir),
-                      std::move(open.exec.user)};
+                      std::move(open.exec.user), open.exec.terminal};
+  const std::string_view lineEnd = process.terminal ? "\r\n" : "\n";
   auto exec = co_await start(open.sandboxId, std::move(process), Deadline::after(kStartTime));
   if (!exec) {
     co_await refuse(*channel, std::move(exec).error());
@@ -132,7 +140,7 @@ Task<void> runExecSession(std::shared_ptr<WebSocket> channel, SessionOpen open, 
   if (winner.index() == 0) {
     auto& output = std::get<0>(winner);
     if (output) {
-      co_await finish(*channel, std::move(output->exit));
+      co_await finish(*channel, std::move(output->exit), lineEnd);
     } else {
       co_await refuse(*channel, std::move(output).error());
     }

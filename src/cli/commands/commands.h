@@ -15,6 +15,7 @@ void addApiKeyCommands(Command& root);
 void addBlueprintCommands(Command& root);
 void addSandboxCommands(Command& root);
 void addExecCommand(Command& sandbox);
+void addShellCommand(Command& sandbox);
 void addAuditCommands(Command& root);
 void addCompletionCommand(Command& root);
 

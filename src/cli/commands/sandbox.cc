@@ -172,6 +172,7 @@ void addSandboxCommands(Command& root) {
   Command& group = root.add("sandbox", "Create, use and manage sandboxes");
   addCreateCommand(group);
   addExecCommand(group);
+  addShellCommand(group);
   {
     const auto args = std::make_shared<ListArgs>();
     Command& list = group.add("list", "List sandboxes");

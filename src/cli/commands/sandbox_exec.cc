@@ -16,6 +16,7 @@ struct ExecArgs {
   std::string user;
   Millis wait{30'000};
   bool interactive = false;
+  bool terminal = false;
   std::vector<std::string> command;
 };
 
@@ -31,24 +32,26 @@ Result<int> execInSandbox(Context& context, const ExecArgs& args) {
   request.workingDir = args.workingDir;
   request.user = args.user;
   request.wait = args.wait;
-  request.input = args.interactive ? StandardInput::kPassed : StandardInput::kNone;
+  request.input = args.terminal      ? StandardInput::kTerminal
+                  : args.interactive ? StandardInput::kPassed
+                                     : StandardInput::kNone;
   request.connectTimeout = context.requestTimeout();
   GS_TRY(ApiClient* const api, context.api());
   return runExec(*api, std::move(request));
 }
 
-}  // namespace
+Result<int> openShell(Context& context, ExecArgs args, const std::string& command) {
+  args.terminal = command.empty();
+  args.interactive = true;
+  if (!command.empty()) args.command = {"/bin/sh", "-c", command};
+  return execInSandbox(context, args);
+}
 
-void addExecCommand(Command& sandbox) {
-  const auto args = std::make_shared<ExecArgs>();
-  Command& exec = sandbox.add("exec", "Run a program in a sandbox, with its output and exit code");
-  exec.argument("SANDBOX", args->sandbox, "Id or name of the sandbox");
-  exec.trailing("COMMAND", args->command, "The program and its arguments, without a shell", Need::kRequired);
-  exec.flag("-i,--interactive", args->interactive, "Pass standard input on to the program (else it is empty)");
-  exec.option("-e,--env", "NAME=VALUE", args->env, "A variable for the program");
-  exec.option("-w,--workdir", "DIR", args->workingDir, "Where to run (default: the sandbox's)");
-  exec.option("-u,--user", "USER", args->user, "Who to run as (default: the sandbox's)");
-  exec.option(
+void addProcessOptions(Command& command, const std::shared_ptr<ExecArgs>& args) {
+  command.option("-e,--env", "NAME=VALUE", args->env, "A variable for the program");
+  command.option("-w,--workdir", "DIR", args->workingDir, "Where to run (default: the sandbox's)");
+  command.option("-u,--user", "USER", args->user, "Who to run as (default: the sandbox's)");
+  command.option(
       "--wait-running", "DURATION",
       [args](const std::string& text) -> Status {
         GS_TRY(args->wait, parseDuration(text));
@@ -56,6 +59,37 @@ void addExecCommand(Command& sandbox) {
         return {};
       },
       "How long to wait for a sandbox that is starting, 60s at most (default 30s)");
+}
+
+}  // namespace
+
+void addShellCommand(Command& sandbox) {
+  const auto args = std::make_shared<ExecArgs>();
+  const auto command = std::make_shared<std::string>();
+  Command& shell = sandbox.add("ssh", "Open a terminal in a sandbox");
+  shell.argument("SANDBOX", args->sandbox, "Id or name of the sandbox");
+  shell.option("--command", "COMMAND", *command, "Run this with /bin/sh instead, without a terminal");
+  addProcessOptions(shell, args);
+  shell.details(
+      "It is the login shell of the user in the sandbox, or /bin/sh. No network and no SSH server take part: the\n"
+      "terminal comes through the control plane and the host's agent. The exit code is the shell's.\n\n"
+      "Escapes, after a new line: ~. ends the session (exit code 125), ~^Z suspends gstacks, ~? shows this list,\n"
+      "~~ is a tilde. When gstacks ends or loses the connection, the terminal in the sandbox is hung up.\n\n"
+      "Examples:\n"
+      "  gstacks sandbox ssh scratch\n"
+      "  gstacks sandbox ssh scratch --command 'df -h | head'");
+  shell.failsWith(kExitExecFailed);
+  shell.run([args, command](Context& context) { return openShell(context, *args, *command); });
+}
+
+void addExecCommand(Command& sandbox) {
+  const auto args = std::make_shared<ExecArgs>();
+  Command& exec = sandbox.add("exec", "Run a program in a sandbox, with its output and exit code");
+  exec.argument("SANDBOX", args->sandbox, "Id or name of the sandbox");
+  exec.trailing("COMMAND", args->command, "The program and its arguments, without a shell", Need::kRequired);
+  exec.flag("-i,--interactive", args->interactive, "Pass standard input on to the program (else it is empty)");
+  exec.flag("-t,--tty", args->terminal, "Give the program a terminal, which is joined to this one");
+  addProcessOptions(exec, args);
   exec.details(
       "The exit code is the program's, or 128 plus the number of the signal that ended it; 125 when it could not be "
       "run\n"
@@ -63,7 +97,8 @@ void addExecCommand(Command& sandbox) {
       "program is hung up.\n\n"
       "Examples:\n"
       "  gstacks sandbox exec scratch -- sh -c 'id; uname -a'\n"
-      "  tar c src | gstacks sandbox exec -i scratch -- tar x -C /tmp");
+      "  tar c src | gstacks sandbox exec -i scratch -- tar x -C /tmp\n"
+      "  gstacks sandbox exec -t scratch -- top");
   exec.failsWith(kExitExecFailed);
   exec.run([args](Context& context) { return execInSandbox(context, *args); });
 }

@@ -5,6 +5,7 @@
 #include "base/encoding.h"
 #include "base/json.h"
 #include "server/core/fault.h"
+#include "wire/session_frames.h"
 
 namespace gs {
 namespace {
@@ -53,7 +54,8 @@ class Reader {
     }
     for (const auto& [key, value] : root_.items()) member(key, value);
     for (const auto* key : {"kind", "sandboxId", "argv"}) {
-      if (!root_.contains(key)) fault(fmt::format("/{}", key), "is missing");
+      const bool loginShell = std::string_view(key) == "argv" && root_.contains("terminal");
+      if (!root_.contains(key) && !loginShell) fault(fmt::format("/{}", key), "is missing");
     }
     if (bytes_ > kMaxTotalBytes) fault("", fmt::format("argv and env together are over {} bytes", kMaxTotalBytes));
     if (!faults_.empty()) return failed();
@@ -82,6 +84,13 @@ class Reader {
       if (const auto* text = string(value, "/user")) {
         out_.exec.user = *text;
         if (!isUserSpec(*text)) fault("/user", "must be a user, with :group if wanted");
+      }
+    } else if (key == "terminal") {
+      const auto size = parseTerminalSize(value.dump());
+      if (size) {
+        out_.exec.terminal = *size;
+      } else {
+        fault("/terminal", "must be an object of rows and columns, 1 to 10000 each");
       }
     } else if (key == "waitMs") {
       if (!value.is_number_integer() || value < 0 || value > kMaxWaitMs) {

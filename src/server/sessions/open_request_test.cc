@@ -49,6 +49,9 @@ TEST(OpenRequest, RefusesWhatBreaksTheContractAndSaysWhere) {
       {with(R"("waitMs":-1)"), "/waitMs"},
       {with(R"("waitMs":1.5)"), "/waitMs"},
       {with(R"("tty":true)"), "/tty: is not known"},
+      {with(R"("terminal":{"rows":24})"), "/terminal"},
+      {with(R"("terminal":{"rows":0,"columns":80})"), "/terminal"},
+      {with(R"("terminal":null)"), "/terminal"},
       {with(R"("kind":"exec")"), "repeats a key"},
   };
   for (const auto& row : rows) {
@@ -58,6 +61,13 @@ TEST(OpenRequest, RefusesWhatBreaksTheContractAndSaysWhere) {
     EXPECT_EQ(request.error().code, ErrorCode::kInvalidArgument);
     EXPECT_NE(request.error().message.find(row.where), std::string::npos) << request.error().message;
   }
+}
+
+TEST(OpenRequest, NeedsNoProgramForATerminal) {
+  const auto request = parseOpenRequest(R"({"kind":"exec","sandboxId":"box","terminal":{"rows":24,"columns":80}})");
+  ASSERT_TRUE(request);
+  EXPECT_TRUE(request->exec.argv.empty());
+  EXPECT_EQ(request->exec.terminal, (TerminalSize{24, 80}));
 }
 
 }  // namespace

@@ -30,13 +30,18 @@ bool namesSignal(const Json& payload) {
 SpliceEnd violation(std::uint16_t code, std::string reason) { return {code, reason, std::nullopt, "ended by the client: " + reason}; }
 
 // What is wrong with a frame of the client, if anything.
-std::optional<SpliceEnd> judge(std::string_view message) {
+std::optional<SpliceEnd> judge(std::string_view message, SessionStreams streams) {
   if (message.size() > kMaxSessionPayload + 1) return violation(kTooBig, "a frame is too large");
   const auto frame = parseSessionFrame(message, SessionSide::kFromClient);
   if (!frame) return violation(kViolation, "an unknown frame");
   switch (frame->type) {
     case SessionFrameType::kOpen: return violation(kViolation, "a second open");
-    case SessionFrameType::kResize: return violation(kViolation, "resize is for terminals, which this version has not");
+    case SessionFrameType::kResize: {
+      if (streams == SessionStreams::kPipes) return violation(kViolation, "resize of a session without a terminal");
+      const auto size = parseTerminalSize(frame->payload);
+      if (size) return std::nullopt;
+      return violation(size.error().reason == "not_json" ? kNotText : kViolation, size.error().message);
+    }
     case SessionFrameType::kStdinEof:
       if (!frame->payload.empty()) return violation(kViolation, "a payload where none belongs");
       return std::nullopt;
@@ -50,14 +55,14 @@ std::optional<SpliceEnd> judge(std::string_view message) {
   }
 }
 
-Task<SpliceEnd> toHost(std::shared_ptr<WebSocket> client, std::shared_ptr<WebSocket> channel) {
+Task<SpliceEnd> toHost(std::shared_ptr<WebSocket> client, std::shared_ptr<WebSocket> channel, SessionStreams streams) {
   for (;;) {
     const auto message = co_await client->read();
     if (!message) {
       if (message.error().code == ErrorCode::kResourceExhausted) co_return violation(kTooBig, "a frame is too large");
       co_return SpliceEnd{kGone, "", std::nullopt, "the client went away"};
     }
-    if (auto wrong = judge(*message)) co_return std::move(*wrong);
+    if (auto wrong = judge(*message, streams)) co_return std::move(*wrong);
     // A channel that cannot be written to has ended; the other direction hears how.
     if (!co_await channel->write(*message)) break;
   }
@@ -103,9 +108,9 @@ Task<SpliceEnd> toClient(std::shared_ptr<WebSocket> client, std::shared_ptr<WebS
 
 }  // namespace
 
-Task<SpliceEnd> splice(std::shared_ptr<WebSocket> client, std::shared_ptr<WebSocket> channel) {
+Task<SpliceEnd> splice(std::shared_ptr<WebSocket> client, std::shared_ptr<WebSocket> channel, SessionStreams streams) {
   using namespace asio::experimental::awaitable_operators;
-  auto ended = co_await (toHost(client, channel) || toClient(client, channel));
+  auto ended = co_await (toHost(client, channel, streams) || toClient(client, channel));
   co_return std::visit([](auto& end) { return std::move(end); }, ended);
 }
 

@@ -20,6 +20,10 @@ struct SpliceEnd {
   std::string summary;             // for the audit log, one line
 };
 
-[[nodiscard]] Task<SpliceEnd> splice(std::shared_ptr<WebSocket> client, std::shared_ptr<WebSocket> channel);
+// Only one with a terminal can be resized.
+enum class SessionStreams : std::uint8_t { kPipes, kTerminal };
+
+[[nodiscard]] Task<SpliceEnd> splice(std::shared_ptr<WebSocket> client, std::shared_ptr<WebSocket> channel,
+                                     SessionStreams streams);
 
 }  // namespace gs

@@ -24,6 +24,8 @@ constexpr std::uint16_t kGone = 1001;
 constexpr std::uint16_t kViolation = 1002;
 constexpr std::uint16_t kOpenTooLate = 4408;
 constexpr std::size_t kMaxProgram = 120;
+constexpr std::string_view kTerminalFeature = "terminal";
+const std::string kLoginShell = "(login shell)";
 // How often a waiting session looks whether its client is still there.
 constexpr Millis kLook{1'000};
 
@@ -106,7 +108,7 @@ Task<void> SplicingBroker::run(Actor actor, std::shared_ptr<WebSocket> client) {
     if (opening) {
       const SandboxId sandbox = opening->sandbox.id;
       logInfo("session_begin", {{"session", session.text()}, {"sandbox", sandbox.text()}, {"program", opening->program}});
-      auto end = co_await splice(client, opening->channel);
+      auto end = co_await splice(client, opening->channel, opening->streams);
       if (end.problem) static_cast<void>(co_await client->write(errorFrame(*end.problem, end.closeCode)));
       // An abrupt or early end means to the agent that the client is gone: HUP, then KILL. Both at once: a client that is
       // slow to close must not keep its program alive.
@@ -142,9 +144,15 @@ Task<std::expected<SplicingBroker::Opening, SplicingBroker::Refusal>> SplicingBr
   if (!request) co_return std::unexpected(std::move(request).error());
   auto sandbox = co_await waitUntilRunning(actor.tenantId, std::move(request->sandbox), Deadline::after(request->wait), client);
   if (!sandbox) co_return std::unexpected(refusalOf(std::move(sandbox).error()));
-  std::string program = escapeForLog(request->exec.argv.front(), kMaxProgram);
+  const auto streams = request->exec.terminal ? SessionStreams::kTerminal : SessionStreams::kPipes;
+  if (streams == SessionStreams::kTerminal) {
+    if (auto can = co_await checkTerminals(actor.tenantId, sandbox->hostId); !can) {
+      co_return std::unexpected(refusalOf(std::move(can).error()));
+    }
+  }
+  std::string program = request->exec.argv.empty() ? kLoginShell : escapeForLog(request->exec.argv.front(), kMaxProgram);
   // Written before the program can run; its arguments may hold secrets and are left out.
-  auto noted = co_await audit(actor, "session.begin", sandbox->id, fmt::format("{} exec {}", session, program));
+  auto noted = co_await audit(actor, "session.begin", sandbox->id, fmt::format("{} {} {}", session, streams == SessionStreams::kTerminal ? "terminal" : "exec", program));
   if (!noted) co_return std::unexpected(refusalOf(std::move(noted).error()));
   auto channel = co_await begin(sandbox->hostId, {session, sandbox->id, std::move(request->exec)});
   if (!channel) {
@@ -153,7 +161,17 @@ Task<std::expected<SplicingBroker::Opening, SplicingBroker::Refusal>> SplicingBr
     if (!noted) logError("audit_not_written", {{"session", session.text()}, {"error", noted.error().describe()}});
     co_return std::unexpected(std::move(refusal));
   }
-  co_return Opening{std::move(*sandbox), std::move(*channel), std::move(program)};
+  co_return Opening{std::move(*sandbox), std::move(*channel), std::move(program), streams};
+}
+
+// An agent that does not know of terminals would run the program without one.
+Task<Status> SplicingBroker::checkTerminals(TenantId tenant, HostId host) {
+  GS_CO_TRY(const auto record, co_await store_.getHost(std::move(tenant), std::move(host)));
+  if (std::ranges::find(record.features, kTerminalFeature) != record.features.end()) co_return Status();
+  co_return fail(makeError(ErrorCode::kFailedPrecondition,
+                           fmt::format("the agent of host {} is too old for terminals", record.name))
+                     .withReason("terminals_unsupported")
+                     .withFix("upgrade gstacks-agent there, or run the program without a terminal"));
 }
 
 Task<std::expected<OpenRequest, SplicingBroker::Refusal>> SplicingBroker::readOpen(std::shared_ptr<WebSocket> client) {

@@ -11,6 +11,7 @@
 #include "server/gateway/link_hub.h"
 #include "server/sandboxes/sandbox_events.h"
 #include "server/sessions/session_broker.h"
+#include "server/sessions/splice.h"
 
 namespace gs {
 
@@ -46,10 +47,12 @@ class SplicingBroker final : public SessionBroker {
     SandboxRecord sandbox;
     std::shared_ptr<WebSocket> channel;
     std::string program;
+    SessionStreams streams = SessionStreams::kPipes;
   };
   class Registration;
 
   [[nodiscard]] Task<std::expected<Opening, Refusal>> open(Actor actor, std::shared_ptr<WebSocket> client, SessionId session);
+  [[nodiscard]] Task<Status> checkTerminals(TenantId tenant, HostId host);
   [[nodiscard]] Task<std::expected<OpenRequest, Refusal>> readOpen(std::shared_ptr<WebSocket> client);
   [[nodiscard]] Task<Result<SandboxRecord>> waitUntilRunning(TenantId tenant, std::string sandbox, Deadline deadline,
                                                              std::shared_ptr<WebSocket> client);

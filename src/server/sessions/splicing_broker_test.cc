@@ -175,6 +175,37 @@ TEST_F(BrokerTest, ClosesViolationsWithoutAnErrorFrame) {
   }
 }
 
+TEST_F(BrokerTest, ResizesOnlyWhatHasATerminal) {
+  run(store_->linkUp({sandbox_.hostId, 1, {"exec", "terminal"}, {}, {}, now()})).value();
+  session([&](Socket client, Socket agent) -> Task<void> {
+    co_await send(client, Type::kOpen, openFrame(R"(,"terminal":{"rows":24,"columns":80})"));
+    const auto open = decodeSessionOpen(co_await next(agent));
+    EXPECT_TRUE(open && open->exec.terminal == (TerminalSize{24, 80}));
+    co_await send(client, Type::kResize, terminalSizeJson({30, 90}));
+    EXPECT_EQ(co_await next(agent), makeSessionFrame(Type::kResize, terminalSizeJson({30, 90})));
+    co_await send(agent, Type::kResized, terminalSizeJson({30, 90}));
+    EXPECT_EQ(co_await next(client), makeSessionFrame(Type::kResized, terminalSizeJson({30, 90})));
+    co_await send(client, Type::kResize, R"({"rows":0,"columns":1})");
+    EXPECT_EQ(co_await next(client), "closed");
+    EXPECT_EQ(client->closed().code, 1002);
+  });
+  session([&](Socket client, Socket agent) -> Task<void> {
+    co_await send(client, Type::kOpen, openFrame());
+    co_await next(agent);
+    co_await send(client, Type::kResize, terminalSizeJson({30, 90}));
+    EXPECT_EQ(co_await next(client), "closed");
+    EXPECT_EQ(client->closed().code, 1002);
+  });
+}
+
+TEST_F(BrokerTest, RefusesATerminalOnAHostThatKnowsNone) {
+  run(store_->linkUp({sandbox_.hostId, 1, {"exec"}, {}, {}, now()})).value();
+  session([&](Socket client, Socket) -> Task<void> {
+    co_await send(client, Type::kOpen, openFrame(R"(,"terminal":{"rows":24,"columns":80})"));
+    EXPECT_EQ(co_await refusal(client, "failed_precondition"), 4409);
+  });
+}
+
 TEST_F(BrokerTest, WaitsForTheSandboxToRunWhenAsked) {
   sandbox_ = addSandbox(acme_, "later");
   const std::string open = R"({"kind":"exec","sandboxId":"later","argv":["a"],"waitMs":60000})";
