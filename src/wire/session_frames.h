@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/clock.h"
 #include "base/result.h"
 #include "wire/terminal_size.h"
 
@@ -16,6 +17,11 @@ inline constexpr std::string_view kSessionSubprotocol = "gstacks.session.v1";
 inline constexpr std::string_view kChannelSubprotocol = "gstacks.channel.v1";
 inline constexpr std::string_view kLinkSubprotocol = "gstacks.agent.v1";
 inline constexpr std::size_t kMaxSessionPayload = 64 * 1024;
+
+// Of a data channel, at both ends: each is heard by the other three times before it is taken for dead, whoever has
+// something to say and whoever has not.
+inline constexpr Millis kChannelPingAfter{20'000};
+inline constexpr Millis kChannelDropAfter{60'000};
 
 enum class SessionFrameType : std::uint8_t {
   kOpen = 0x00,

@@ -54,6 +54,20 @@ def test_arguments_are_passed_exactly_and_no_shell_looks_at_them(api, box):
     assert result.out.split("\0")[:-1] == arguments
 
 
+def test_sessions_live_on_when_one_side_or_both_have_nothing_to_say(api, box):
+    # Longer than any side waits before it asks whether the other is there.
+    script = "i=0; while [ $i -lt 260 ]; do echo $i; i=$((i + 1)); sleep 0.1; done"
+    with api.open_exec(box, ["sleep", "26"]) as silent, api.open_exec(box, ["sh", "-c", script]) as talking, \
+            api.open_exec(box, ["wc", "-c"]) as listening:
+        for _ in range(26):
+            listening.send_stdin(b"x" * 1000)
+            hold(1)
+        listening.send_eof()
+        assert listening.finish().check().strip() == "26000"
+        assert silent.finish().code == 0
+        assert talking.finish().check().splitlines()[-1] == "259"
+
+
 def test_16_mib_pass_both_ways_at_once(api, box):
     data = os.urandom(1 << 20) * 16
     with api.open_exec(box, ["cat"]) as session:

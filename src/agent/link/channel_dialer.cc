@@ -45,6 +45,7 @@ Task<void> ChannelDialer::serve(SecretString ticket) {
   request.subprotocol = std::string(kChannelSubprotocol);
   request.headers.set("X-Gstacks-Ticket", std::string(ticket.reveal()));
   request.maxMessageBytes = kMaxSessionPayload + 1024;
+  request.keepAlive = {kChannelPingAfter, kChannelDropAfter};
   const auto channel = co_await client->connectWebSocket(std::move(request), Deadline::after(kDialTime));
   if (!channel) {
     logWarn("channel_not_made", {{"error", channel.error().describe()}});

@@ -185,7 +185,7 @@ Task<HttpResponse> AgentListener::channel(HttpRequest& request) {
   response.upgrade = HttpResponse::Upgrade();
   response.upgrade->subprotocol = kChannelSubprotocol;
   response.upgrade->maxMessageBytes = kMaxSessionPayload + 1;
-  response.upgrade->keepAlive = {std::chrono::seconds(20), std::chrono::seconds(60)};
+  response.upgrade->keepAlive = {kChannelPingAfter, kChannelDropAfter};
   response.upgrade->run = [hub = &parts_.hub, id = host->id](std::shared_ptr<WebSocket> socket) {
     return hub->serveChannel(id, std::move(socket));
   };
