@@ -20,11 +20,19 @@ listClusters createCluster getCluster updateCluster deleteCluster
 listHosts getHost updateHost drainHost deleteHost explainPlacement
 listTokens createToken getToken revokeToken listApiKeys createApiKey revokeApiKey
 listBlueprints createBlueprint getBlueprint deleteBlueprint
-listSandboxes createSandbox getSandbox listSandboxEvents startSandbox stopSandbox deleteSandbox openSession listAudit
+listSandboxes createSandbox getSandbox listSandboxEvents streamEvents startSandbox stopSandbox deleteSandbox openSession listAudit
 """.split())
 REASONS = """pending_placement provisioning blueprint_unavailable blueprint_damaged runtime_unavailable runtime_error
 guest_lost workload_exited workload_start_failed oom_killed stopped_by_user stop_requested deletion_requested host_disconnected host_removed spec_rejected
 disk_full restart_backoff restarting""".split()
+SOURCES = SPEC.parent.parent / "src"
+# How reasons of sandboxes are made, by agents and by the server; and what looks like one there and is none.
+REASON_SOURCES = {
+    r"\.reason = [^;]*;|doingSaying\([^;]*;|withReason\([^;]*;": ["agent/core/*.cc"],
+    r"\.reason = [^;]*;|return [^;]*;": ["server/core/sandbox_view.cc"],
+    r"\b(?:s|record|draft|observed|next)\.reason = [^;]*;": ["agent/sandboxes/*.cc", "server/store/*.cc", "server/sandboxes/*.cc"],
+}
+NO_REASONS = ("stale_generation",)  # why a message was refused, not why a sandbox is as it is
 # What the server's draft-7 validator compiles. `format` is missing on purpose: that validator reads it as a string
 # check even where the value is a number, and throws. The last row are notes for people, which it ignores.
 REQUEST_KEYWORDS = set("""
@@ -34,7 +42,7 @@ description
 """.split())
 # Payloads of session frames that the client sends: validated like request bodies, though no operation refers to them.
 CLIENT_FRAMES = ("SessionOpen", "SessionSignal", "TerminalSize")
-SERVER_FRAMES = ("SessionOpened", "SessionExit")
+SERVER_FRAMES = ("SessionOpened", "SessionExit", "EventGap")
 
 ID = "0123456789abcdefghjk"
 # Instances that must be refused or accepted by a request schema, each with the reason why that matters.
@@ -365,7 +373,8 @@ def checkResponse(t, doc, where, status, response):
     elif status in ("101", "204"):
         t.check(not content, f"{where}: content where none belongs")
     else:
-        t.check(set(content) == {"application/json"}, f"{where}: content is not JSON")
+        stream = set(content) == {"text/event-stream"} and where.startswith("streamEvents ")
+        t.check(stream or set(content) == {"application/json"}, f"{where}: content is not JSON")
     for media in content.values():
         t.check(set(media["schema"]) == {"$ref"}, f"{where}: schema is not in components")
         for key, example in media.get("examples", {}).items():
@@ -394,6 +403,39 @@ def closedCopy(doc, cache=[]):
                 schema["additionalProperties"] = False
         cache.append(closed)
     return cache[0]
+
+
+def literals(pattern, paths):
+    """Snake-case texts in C++ sources that `pattern` finds, each with where; test sources are left out."""
+    for path in sorted(p for glob in paths for p in SOURCES.glob(glob)):
+        if not path.name.endswith("_test.cc"):
+            for statement in re.findall(pattern, path.read_text(), re.S):
+                for code in re.findall(r'"([a-z][a-z0-9_]*)"', statement):
+                    yield code, path.name
+
+
+def documented(description):
+    """The codes of the first column of the tables in a description."""
+    cells = re.findall(r"^\| (`[^|]*) \|", description, re.M)
+    return {code for cell in cells for code in re.findall(r"`([a-z0-9_]+)`", cell)}
+
+
+def checkCodes(t, doc):
+    """No part of the product can show a code that the contract does not explain."""
+    schemas = doc["components"]["schemas"]
+    reasons = documented(schemas["SandboxReason"]["description"])
+    found = 0
+    for pattern, paths in REASON_SOURCES.items():
+        for code, where in literals(pattern, paths):
+            found += 1
+            t.check(code in reasons or code in NO_REASONS, f"{where}: the reason {code} is not in SandboxReason")
+    t.check(found > 25, f"only {found} reasons were found in the sources: is this check looking in the right places?")
+    tables = [("SandboxExitCause", schemas["SandboxExitCause"]["description"], r"kExitCauses\[\] = \{(.*?)\};", "wire/sandbox.cc"),
+              ("SandboxEvent.kind", schemas["SandboxEvent"]["properties"]["kind"]["description"], r"kKinds\[\] = \{(.*?)\};",
+               "server/core/sandbox_event.cc")]
+    for name, description, pattern, path in tables:
+        codes = {code for code, _ in literals(pattern, [path])}
+        t.check(len(codes) > 5 and codes == documented(description), f"{name}: {sorted(codes ^ documented(description))}")
 
 
 def checkProse(t, doc):
@@ -435,6 +477,7 @@ def main():
                 "operations": lambda: checkOperations(t, doc),
                 "prose": lambda: checkProse(t, doc),
                 "samples": lambda: checkSamples(t, doc),
+                "codes": lambda: checkCodes(t, doc),
             }.items():
                 t.begin(name)
                 check()

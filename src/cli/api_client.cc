@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "async/with_deadline.h"
+#include "base/encoding.h"
 #include "base/version.h"
 #include "cli/api_transport.h"
 #include "cli/failure.h"
@@ -16,6 +18,9 @@ namespace {
 
 constexpr std::size_t kChunkBytes = 256 * 1024;
 constexpr std::string_view kPageSize = "200";
+constexpr Millis kBeforeRepeat{1'000};
+// Three heartbeats of an event stream.
+constexpr Millis kMaxStreamSilence{45'000};
 constexpr std::array kSystemCaFiles{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
                                     "/etc/ssl/cert.pem"};
 
@@ -69,6 +74,26 @@ class DescriptorBody final : public BodySource {
 
 Task<Result<HttpClientResponse>> sendRequest(HttpClient& http, HttpClientRequest request, Deadline deadline) {
   co_return co_await http.send(std::move(request), deadline);
+}
+
+Task<Status> streamPieces(HttpClient& http, HttpClientRequest request, Deadline deadline,
+                          std::function<Result<StreamNext>(std::string_view)> take) {
+  GS_CO_TRY(const auto answer, co_await http.open(std::move(request), deadline));
+  if (answer->status() != 200) {
+    GS_CO_TRY(const auto body, co_await readAll(*answer, kChunkBytes));
+    co_return fail(errorFromAnswer(answer->status(), answer->headers().find("Content-Type").value_or(""), body));
+  }
+  while (true) {
+    GS_CO_TRY(const auto piece, co_await withDeadline(Deadline::after(kMaxStreamSilence), "the next word of the server", answer->next()));
+    if (piece.empty()) co_return Status();
+    GS_CO_TRY(const auto next, take(piece));
+    if (next == StreamNext::kEnough) co_return Status();
+  }
+}
+
+Task<Status> sleepOnce(Millis time) {
+  co_await sleepFor(time);
+  co_return Status();
 }
 
 Error explain(Error error, const std::string& baseUrl) {
@@ -170,6 +195,27 @@ Result<Json> ApiClient::post(std::string path, const Json& body) {
                   .timeout = timeout_});
 }
 
+Result<Json> ApiClient::postOnce(std::string path, const Json& body) {
+  HttpHeaders headers;
+  headers.set("Idempotency-Key", "gstacks-" + randomIdChars(32));
+  const auto send = [&] {
+    return perform({.method = "POST",
+                    .target = path,
+                    .body = canonicalJson(body),
+                    .contentType = "application/json",
+                    .headers = headers,
+                    .timeout = timeout_});
+  };
+  auto answer = send();
+  if (answer) return answer;
+  const Error& error = answer.error();
+  const bool lost = error.code == ErrorCode::kUnavailable || error.code == ErrorCode::kDeadlineExceeded;
+  // One with a request id is an answer.
+  if (!lost || !requestIdOf(error).empty()) return answer;
+  GS_CHECK(pause(kBeforeRepeat));
+  return send();
+}
+
 Result<Json> ApiClient::post(std::string path) {
   return perform({.method = "POST", .target = std::move(path), .timeout = timeout_});
 }
@@ -210,6 +256,20 @@ Result<std::vector<Json>> ApiClient::list(std::string path, Query query,
   } while (!cursor.empty());
   return items;
 }
+
+Status ApiClient::stream(std::string path, Query query, const std::string& lastEventId,
+                         const std::function<Result<StreamNext>(std::string_view)>& take) {
+  HttpClientRequest request;
+  request.target = pathWith(std::move(path), query);
+  request.headers = transport_->headers();
+  request.headers.set("Accept", "text/event-stream, application/problem+json");
+  if (!lastEventId.empty()) request.headers.set("Last-Event-ID", lastEventId);
+  auto done = runTask(transport_->loop, streamPieces(*transport_->http, std::move(request), Deadline::after(timeout_), take));
+  if (!done) return fail(explain(std::move(done).error(), baseUrl_));
+  return {};
+}
+
+Status ApiClient::pause(Millis time) { return runTask(transport_->loop, sleepOnce(time)); }
 
 Result<Json> ApiClient::upload(std::string path, Query query, Upload upload) {
   HttpHeaders headers;

@@ -22,6 +22,8 @@ struct ApiTransport;  // api_transport.h
 
 using Query = std::vector<std::pair<std::string, std::string>>;
 
+enum class StreamNext : std::uint8_t { kMore, kEnough };
+
 class ApiClient {
  public:
   // Without a key only public operations succeed. kInvalidArgument: the URL or the CA file cannot be used.
@@ -30,6 +32,8 @@ class ApiClient {
 
   [[nodiscard]] Result<Json> get(std::string path, Query query = {}, Millis extraTime = Millis(0));
   [[nodiscard]] Result<Json> post(std::string path, const Json& body);
+  // With an Idempotency-Key of its own, and once more when no answer came: the operation must take such a key.
+  [[nodiscard]] Result<Json> postOnce(std::string path, const Json& body);
   [[nodiscard]] Result<Json> post(std::string path);  // no body
   [[nodiscard]] Result<Json> patch(std::string path, std::int64_t version, const Json& body);
   [[nodiscard]] Result<Json> remove(std::string path, Query query = {});
@@ -47,6 +51,12 @@ class ApiClient {
     Millis timeout{};
   };
   [[nodiscard]] Result<Json> upload(std::string path, Query query, Upload upload);
+
+  // An answer that goes on (server-sent events): each piece of it, until its end or until `take` has enough. kUnavailable
+  // when it breaks off or the server is silent for longer than three heartbeats; an error of `take` as it is.
+  [[nodiscard]] Status stream(std::string path, Query query, const std::string& lastEventId,
+                              const std::function<Result<StreamNext>(std::string_view)>& take);
+  [[nodiscard]] Status pause(Millis time);
 
   [[nodiscard]] const std::string& baseUrl() const { return baseUrl_; }
   [[nodiscard]] ApiTransport& transport() { return *transport_; }

@@ -34,6 +34,12 @@ bool Connection::readable() const {
   return got >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK);
 }
 
+bool Connection::peerClosed() const {
+  char byte = 0;
+  const auto got = ::recv(nativeHandle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  return got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+}
+
 Task<Result<std::size_t>> Connection::readSome(std::span<char> out) {
   const auto [error, bytes] = co_await asyncRead(asio::buffer(out.data(), out.size()), kAwait);
   if (!error) co_return bytes;

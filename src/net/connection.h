@@ -89,6 +89,10 @@ class Connection : public ByteStream {
   // connection.
   [[nodiscard]] bool readable() const;
 
+  // True when the peer has closed its side, or the connection broke, and nothing unread is left before that. Never
+  // blocks. Under TLS the peer's farewell counts as unread.
+  [[nodiscard]] bool peerClosed() const;
+
   [[nodiscard]] Task<Result<std::size_t>> readSome(std::span<char> out) final;
   [[nodiscard]] Task<Status> write(std::string_view data) final;
   // The pieces one after the other, gathered into as few system calls as the stream can. At most four pieces.

@@ -176,6 +176,7 @@ class ServedConnection {
     request.query = std::move(target.query);
     request.headers = std::move(head.headers);
     request.peer = stream_->peer();
+    request.clientLeft = [stream = stream_.get()] { return stream->peerClosed(); };
     if (head.framing != HttpHead::Framing::kChunked) request.contentLength = head.length;
     if (head.upgrade && headerHas(request.headers, "Upgrade", "websocket")) {
       const auto key = request.headers.find("Sec-WebSocket-Key");

@@ -37,6 +37,9 @@ struct HttpRequest {
   PeerInfo peer;
   bool webSocketUpgrade = false;
   std::optional<std::uint64_t> contentLength;
+  // Whether the client has left: it closed its side, or the connection broke. For answers that take long; valid until
+  // the answer is sent.
+  std::function<bool()> clientLeft = [] { return false; };
 
   [[nodiscard]] std::optional<std::string_view> findQuery(std::string_view key) const;
 };

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "async/event.h"
 #include "async/with_deadline.h"
 #include "net/beast/http_parser.h"
 #include "net/http_target.h"
@@ -102,6 +103,30 @@ TEST_F(HttpTest, GivesTheReasonWhenABodyIsOverTheLimit) {
     const auto answer = co_await client(endpoint)->send({}, soon(), 1000);
     EXPECT_EQ(answer.error().code, ErrorCode::kResourceExhausted);
   });
+}
+
+TEST_F(HttpTest, TellsAHandlerThatItsClientHasLeft) {
+  bool here = false;
+  bool noticed = false;
+  Event ended(loop_.get_executor());
+  const auto waits = [&](HttpRequest& request, BodyReader&) -> Task<HttpResponse> {
+    here = !request.clientLeft();
+    ended.notifyAll();
+    const auto deadline = soon();
+    while (!request.clientLeft() && !deadline.expired()) co_await ended.waitFor(Millis(1));
+    noticed = !deadline.expired();
+    ended.notifyAll();
+    co_return HttpResponse();
+  };
+  withServer(waits, [&](HttpEndpoint endpoint) -> Task<void> {
+    auto socket = co_await connectTcp(endpoint.host, endpoint.port, soon());
+    auto stream = makeSocketStream(std::move(*socket), {});
+    (void)co_await stream->write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    while (!here) co_await ended.waitFor(Millis(20));
+    stream.reset();
+    while (!noticed) co_await ended.waitFor(Millis(20));
+  });
+  EXPECT_TRUE(noticed);
 }
 
 Task<HttpResponse> refuseUnread(HttpRequest&, BodyReader&) {

@@ -28,7 +28,8 @@ constexpr Named<ExitCause> kExitCauses[] = {
     {ExitCause::kUnspecified, ""},           {ExitCause::kExited, "exited"},
     {ExitCause::kOutOfMemory, "oom_killed"}, {ExitCause::kStopped, "stopped"},
     {ExitCause::kDisconnected, "disconnected"}, {ExitCause::kHostRestarted, "host_restarted"},
-    {ExitCause::kRuntimeLost, "runtime_lost"},  {ExitCause::kKilled, "killed"}};
+    {ExitCause::kRuntimeLost, "runtime_lost"},  {ExitCause::kKilled, "killed"},
+    {ExitCause::kHostLost, "host_lost"}};
 
 template <class State, std::size_t N>
 std::string_view nameOf(const Named<State> (&table)[N], State state) {
@@ -169,7 +170,7 @@ void write(const ExitInfo& value, pb::ExitInfo* out) {
   out->set_signal(value.signal);
   out->set_oom_killed(value.oomKilled);
   wire::write(value.at, out->mutable_at());
-  out->set_cause(static_cast<pb::ExitCause>(value.cause));
+  if (value.cause != ExitCause::kHostLost) out->set_cause(static_cast<pb::ExitCause>(value.cause));
 }
 
 // A cause of a later version is a cause that is not known here.

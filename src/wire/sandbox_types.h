@@ -78,6 +78,7 @@ enum class ExitCause : std::uint8_t {
   kHostRestarted,
   kRuntimeLost,
   kKilled,
+  kHostLost,  // its host was removed; in the control plane only, never on the wire
 };
 [[nodiscard]] std::string_view exitCauseName(ExitCause cause);  // "oom_killed"; kUnspecified: empty
 [[nodiscard]] ExitCause parseExitCause(std::string_view name);  // unknown: kUnspecified

@@ -988,3 +988,64 @@ def test_exec_arguments_that_cannot_be_sent(api, run):
     assert done.returncode == 125 and "UTF-8" in done.stderr
     done = run("sandbox", "exec", "scratch", "--", "x" * 70000)
     assert done.returncode == 125 and "too long" in done.stderr and "-i" in done.stderr
+
+
+# --- Events --------------------------------------------------------------------------------------------------------------
+
+
+def event(api, sequence, **members):
+    return api.example("SandboxEvent", sequence=sequence, **members)
+
+
+def stream_of(*events):
+    lines = "".join(f"id: {each['sequence']}\nevent: sandbox\ndata: {json.dumps(each)}\n\n" for each in events)
+    return Raw(200, f"retry: 1\nid: 0\n\n: hello\n\n{lines}".encode(), "text/event-stream")
+
+
+def test_events_show_what_is_kept_of_a_sandbox_page_by_page(api, good, good_json, run):
+    path = f"/api/sandboxes/sbx_{ID}/events"
+    pages = [{"items": [event(api, 4), event(api, 5, kind="deleted", state="deleted", reason=None)], "prunedThrough": 3}, {"items": []}]
+    api.on("GET", path, *pages, *pages, *pages)
+    assert [each["sequence"] for each in good_json("sandbox", "events", f"sbx_{ID}")["items"]] == [4, 5]
+    assert [request.query["after"] for request in api.asked("GET", path)] == ["0", "5"]
+    table = good("sandbox", "events", f"sbx_{ID}")
+    assert "workload_exited" in table and "deleted" in table and table.splitlines()[0].split()[:3] == ["SEQUENCE", "TIME", "NAME"]
+    done = run("sandbox", "events", f"sbx_{ID}", "--after", "1")
+    assert "events up to 3 are no longer kept" in done.stderr
+    assert run("sandbox", "events").returncode == 2
+    assert run("sandbox", "events", f"sbx_{ID}", "--after", "x").returncode == 2
+
+
+def test_following_goes_on_where_it_was_cut_off_and_ends_with_the_sandbox(api, good):
+    last = event(api, 12, kind="deleted", state="deleted", reason=None, message=None, exit=None)
+    broken = stream_of(event(api, 7), event(api, 9))
+    broken.body += b'id: 10\nevent: sandbox\ndata: {"sequence"'
+    api.on("GET", "/api/events", broken, api.problem(503, "unavailable", "Stopping."), stream_of(),
+           Raw(200, b'id: 11\nevent: gap\ndata: {"after": 9, "through": 11}\n\n', "text/event-stream"), stream_of(last))
+    lines = [json.loads(line) for line in good("-o", "json", "sandbox", "events", f"sbx_{ID}", "-f").splitlines()]
+    assert [line.get("sequence") or line["gap"] for line in lines] == [7, 9, {"after": 9, "through": 11}, 12]
+    asked = api.asked("GET", "/api/events")
+    assert asked[0].query == {"sandboxId": f"sbx_{ID}", "after": "0"} and "last-event-id" not in asked[0].headers
+    assert [request.headers.get("last-event-id") for request in asked[1:]] == ["9", "9", "0", "11"]
+
+
+def test_following_all_begins_now_and_stops_where_asking_again_is_no_use(api, run):
+    api.on("GET", "/api/events", stream_of(event(api, 7)), api.problem(401, "unauthenticated"))
+    done = run("sandbox", "events", "--follow")
+    assert done.returncode == 3
+    assert done.stdout.split()[:1] == ["7"] and "workload_exited" in done.stdout
+    assert api.asked("GET", "/api/events")[0].query == {}
+
+
+def test_a_creation_whose_answer_was_lost_is_asked_for_once_more_with_the_same_key(api, run):
+    def lost(_):
+        raise ConnectionAbortedError("no answer")
+
+    api.on("POST", "/api/sandboxes", lost, sandbox(api))
+    assert run("sandbox", "create", "--blueprint", "b", "--no-wait").returncode == 0
+    first, second = api.asked("POST", "/api/sandboxes")
+    assert first.headers["idempotency-key"] == second.headers["idempotency-key"] and first.body == second.body
+    api.on("POST", "/api/sandboxes", api.problem(503, "unavailable", "Stopping."))
+    assert run("sandbox", "create", "--blueprint", "b", "--no-wait").returncode == 6
+    assert len(api.asked("POST", "/api/sandboxes")) == 3, "an answer is an answer"
+    assert api.asked("POST", "/api/sandboxes")[2].headers["idempotency-key"] != first.headers["idempotency-key"]

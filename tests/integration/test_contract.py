@@ -11,6 +11,7 @@ from harness.agent_protocol import messages
 from harness.api import check_problem
 from harness.archives import Image, layer
 from harness.contract import CheckedClient, Contract
+from harness.event_stream import EventStream
 from harness.puppet_host import PuppetHost
 from harness.sessions import SUBPROTOCOL
 from harness.stack import Stack
@@ -194,6 +195,9 @@ def walk_events(api, host, made):
         paged += page
         after = page[-1]["sequence"]
     assert paged == events
+    with EventStream(api, after=0) as stream:
+        first = stream.begin().next()
+    assert first["event"] == "sandbox" and first["data"]["kind"] == "created"
 
 
 def check_gone(api, path):

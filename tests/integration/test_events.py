@@ -1,9 +1,14 @@
 """What happened to a sandbox can be read, in order and completely, also after it is gone and after the server was killed."""
 
+import os
+import threading
+
 import pytest
+import requests
 
 from harness.archives import Image, layer
 from harness.contract import CheckedClient
+from harness.event_stream import EventStream
 from harness.puppet_host import PuppetHost
 from harness.stack import Stack
 from harness.waiting import wait_until
@@ -69,3 +74,162 @@ def test_old_events_go_and_the_reader_is_told(stack, api):
     assert [event["kind"] for event in page["items"]] == ["created", "observed", "host_disconnected"]
     assert page["prunedThrough"] < page["items"][0]["sequence"]
     api.problem("GET", f"/api/sandboxes/{first['id']}/events", 404, "not_found")
+
+
+# The stream
+
+
+def sandbox_event(stream):
+    event = stream.next()
+    assert event["event"] == "sandbox", event
+    return event["data"]
+
+
+def test_a_stream_tells_what_happens_as_it_happens_and_ends_when_the_server_stops(stack, api):
+    other = CheckedClient(stack.server.base_url, stack.server.create_tenant("second"))
+    with PuppetHost(stack.server, api.create_token()["token"]):
+        with EventStream(api) as stream, EventStream(other) as foreign:
+            stream.begin(), foreign.begin()
+            made = small(api)
+            assert [sandbox_event(stream)["kind"] for _ in range(2)] == ["created", "observed"]
+            api.post(f"/api/sandboxes/{made['id']}/stop", {"graceMs": 0}, expect=202)
+            assert sandbox_event(stream)["kind"] == "stop_requested"
+            assert sandbox_event(stream)["state"] == "stopped"
+            stack.server.process.send(15)
+            while (event := stream.next()) is not None:
+                assert event["data"]["kind"] == "host_disconnected"
+            assert stream.comments[-1] == "the server is stopping" and stream.retry_ms
+            assert foreign.next() is None, "nothing of it is another tenant's"
+            assert stack.server.stop() == 0
+
+
+def test_a_stream_resumes_exactly_over_kills_of_the_server_and_under_writes(stack, api):
+    """Readers that break off anywhere, and a server that is killed again and again, see each event once and in order."""
+    seen, stop, failures = [], threading.Event(), []
+
+    def write():
+        while not stop.is_set():
+            try:
+                made = api.raw("POST", "/api/sandboxes", json={"blueprint": "base", "resources": {"memoryBytes": 16 << 20}})
+                if made.status_code == 201:  # the host is away now and then: 409
+                    api.raw("DELETE", f"/api/sandboxes/{made.json()['id']}")
+            except requests.RequestException:
+                continue  # the server is away
+            except AssertionError as error:
+                failures.append(error)
+
+    def read():
+        position = 0
+        while not stop.is_set():
+            try:
+                with EventStream(api, last_event_id=position, timeout=5) as stream:
+                    for _ in range(7):  # breaks off in the middle of what is there
+                        event = stream.next()
+                        if event is None:
+                            break
+                        assert event["event"] == "sandbox"
+                        seen.append(event["id"])
+                        position = event["id"]
+            except (requests.RequestException, AttributeError, TypeError):
+                continue  # the server is away
+
+    host = PuppetHost(stack.server, api.create_token()["token"]).connect()
+    threads = [threading.Thread(target=target) for target in (write, write, read)]
+    for thread in threads:
+        thread.start()
+    for _ in range(3):
+        before = len(seen)
+        wait_until(lambda: len(seen) > before + 40, timeout=60)
+        host.disconnect()
+        stack.server.process.kill()
+        stack.server.start()
+        host.connect()
+    stop.set()
+    for thread in threads:
+        thread.join(60)
+    assert not failures
+    with EventStream(api, after=0) as stream:
+        stream.begin()
+        everything = []
+        while not everything or everything[-1] < seen[-1]:
+            everything.append(stream.next()["id"])
+    assert len(seen) > 120
+    assert seen == [each for each in everything if each <= seen[-1]]
+    host.disconnect()
+    host.agent.close()
+
+
+def test_a_position_that_is_no_longer_kept_gives_a_gap(stack, api):
+    with PuppetHost(stack.server, api.create_token()["token"]):
+        for _ in range(3):
+            api.delete_sandbox(small(api)["id"])
+    stack.server.stop()
+    stack.server.process.argv += ["--keep-events", "3"]
+    stack.server.start()
+    last = small_history(api)
+    with EventStream(api, after=1) as stream:
+        gap = stream.next()
+        assert gap["event"] == "gap" and gap["data"]["after"] == 1
+        assert gap["data"]["through"] < last[0], "the first that is kept comes next"
+        assert [sandbox_event(stream)["sequence"] for _ in range(3)] == last
+    with EventStream(api, after=last[-1] + 1000) as stream:
+        gap = stream.next()
+        assert gap["event"] == "gap" and gap["data"] == {"after": last[-1] + 1000, "through": last[-1]}
+        assert stream.position == last[-1], "of a newer database: it goes on from what this one has"
+
+
+def small_history(api):
+    """Waits until only three events are kept; their sequences."""
+    def kept():
+        with EventStream(api, after=0) as stream:
+            first = stream.next()
+            return first["event"] == "gap" and [stream.next()["id"] for _ in range(3)]
+    return wait_until(kept)
+
+
+def test_streams_are_bounded_and_one_whose_client_left_makes_room(stack, api):
+    streams = [EventStream(api).begin() for _ in range(32)]
+    api.problem("GET", "/api/events", 429, "resource_exhausted")
+    for stream in streams:
+        stream.close()
+    # Far below the heartbeat's 15 s: the server looks, it does not wait until it has something to say.
+    with wait_until(lambda: (stream := EventStream(api)).status == 200 and stream, timeout=8) as stream:
+        stream.begin()
+
+
+def test_a_stream_ends_soon_after_its_key_is_revoked(stack, api):
+    made = api.post("/api/api-keys", {"name": "short-lived", "role": "viewer"}, expect=201)
+    with EventStream(api.with_key(made["key"]), timeout=40) as stream:
+        stream.begin()
+        api.delete(f"/api/api-keys/{made['id']}", expect=204)
+        assert stream.next() is None
+        assert stream.comments[-1] == "the API key is no longer valid"
+
+
+def test_a_stream_can_be_of_one_sandbox(stack, api):
+    with PuppetHost(stack.server, api.create_token()["token"]):
+        first, second = small(api), small(api)
+        api.delete_sandbox(first["id"])
+        with EventStream(api, after=0, sandboxId=second["id"]) as stream:
+            stream.begin()
+            assert [sandbox_event(stream)["sandboxId"] for _ in range(2)] == [second["id"]] * 2
+        with EventStream(api, after=0, sandboxId=first["id"]) as stream:
+            assert [sandbox_event(stream)["kind"] for _ in range(4)][-1] == "deleted"
+    api.problem("GET", "/api/events", 404, "not_found", params={"sandboxId": "sbx_0123456789abcdefghjk"})
+    api.problem("GET", "/api/events", 400, "invalid_argument", headers={"Last-Event-ID": "x"})
+
+
+def test_a_wait_whose_client_left_ends(stack, api):
+    """Seen in the server's descriptors: the connection of such a wait is given back."""
+    descriptors = f"/proc/{stack.server.process.pid}/fd"
+    with PuppetHost(stack.server, api.create_token()["token"]):
+        made = small(api)
+        api.get(f"/api/sandboxes/{made['id']}", params={"waitFor": "running", "waitMs": 20000})
+        before = len(os.listdir(descriptors))
+        sessions = [requests.Session() for _ in range(20)]
+        for session in sessions:
+            with pytest.raises(requests.Timeout):
+                session.get(f"{api.base_url}/api/sandboxes/{made['id']}", params={"waitFor": "archived", "waitMs": 60000},
+                            headers={"Authorization": f"Bearer {api.api_key}"}, timeout=0.1)
+            session.close()
+        wait_until(lambda: len(os.listdir(descriptors)) <= before, timeout=10)

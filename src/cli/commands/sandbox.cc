@@ -58,7 +58,10 @@ std::string exitText(const Json& sandbox, WallTime now) {
   std::string text = "ended";
   if (has(sandbox, "exit.code")) text = fmt::format("code {}", numberAt(sandbox, "exit.code"));
   if (has(sandbox, "exit.signal")) text = fmt::format("signal {}", textAt(sandbox, "exit.signal"));
-  if (truthAt(sandbox, "exit.oomKilled")) text += ", out of memory";
+  const std::string cause = textAt(sandbox, "exit.cause");
+  if (cause.empty() && truthAt(sandbox, "exit.oomKilled")) text += ", out of memory";
+  if (!cause.empty()) text += ", " + cause;
+  if (has(sandbox, "exit.by")) text += " by " + textAt(sandbox, "exit.by");
   return fmt::format("{}, {}", text, formatAge(textAt(sandbox, "exit.at"), now));
 }
 
@@ -167,6 +170,7 @@ Result<int> deleteSandbox(Context& context, const ChangeArgs& args) {
 }  // namespace
 
 void addCreateCommand(Command& sandbox);  // sandbox_create.cc
+void addEventsCommand(Command& sandbox);  // sandbox_events.cc
 
 void addSandboxCommands(Command& root) {
   Command& group = root.add("sandbox", "Create, use and manage sandboxes");
@@ -188,6 +192,7 @@ void addSandboxCommands(Command& root) {
     info.argument("SANDBOX", *reference, "Id or name of the sandbox");
     info.run([reference](Context& context) { return sandboxInfo(context, *reference); });
   }
+  addEventsCommand(group);
   const auto addChange = [&group](std::string name, std::string summary, std::string_view goal,
                                   Result<int> (*action)(Context&, const ChangeArgs&)) -> Command& {
     const auto args = std::make_shared<ChangeArgs>();

@@ -88,7 +88,7 @@ Result<int> createSandbox(Context& context, const CreateArgs& args) {
   GS_TRY(ApiClient* const api, context.api());
   GS_TRY(const Json body, requestBody(*api, args));
   if (args.dryRun) return showPlacement(context, *api, body);
-  GS_TRY(Json sandbox, api->post("/api/sandboxes", body));
+  GS_TRY(Json sandbox, api->postOnce("/api/sandboxes", body));
   Output& out = context.out();
   // The id comes first and at once, so that a script has it whatever the wait brings.
   if (out.isQuiet() && !out.isJson()) out.line(textAt(sandbox, "id"));

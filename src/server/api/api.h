@@ -19,6 +19,7 @@
 #include "server/hosts/host_service.h"
 #include "server/identity/authenticator.h"
 #include "server/identity/identity_service.h"
+#include "server/sandboxes/event_feed.h"
 #include "server/sandboxes/sandbox_service.h"
 #include "server/sessions/session_broker.h"
 
@@ -35,6 +36,7 @@ struct ApiParts {
   std::function<Status(const TenantId&)> checkSessionQuota;
   HealthProbe& health;
   AuditLog& audit;
+  EventFeed& feed;
 };
 
 class Api {

@@ -38,6 +38,7 @@ const std::vector<std::pair<std::string_view, ApiHandler>>& apiHandlers() {
       {"stopSandbox", stopSandbox},
       {"deleteSandbox", deleteSandbox},
       {"listSandboxEvents", listSandboxEvents},
+      {"streamEvents", streamEvents},
       {"openSession", openSession},
       {"listAudit", listAudit},
   };

@@ -63,6 +63,7 @@ GS_HANDLER(stopSandbox);
 GS_HANDLER(deleteSandbox);
 // event_api.cc
 GS_HANDLER(listSandboxEvents);
+GS_HANDLER(streamEvents);
 // session_api.cc
 GS_HANDLER(openSession);
 // audit_api.cc

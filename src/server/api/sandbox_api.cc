@@ -102,7 +102,7 @@ Task<Result<HttpResponse>> getSandbox(Api& api, ApiCall& call) {
     co_return sandboxReply(200, sandbox);
   }
   const auto deadline = Deadline::after(Millis(call.query().value("waitMs", std::int64_t{0})));
-  GS_CO_TRY(const auto sandbox, co_await api.parts().sandboxes.waitFor(call.actor, id, std::move(states), deadline));
+  GS_CO_TRY(const auto sandbox, co_await api.parts().sandboxes.waitFor(call.actor, id, std::move(states), deadline, call.request.clientLeft));
   co_return sandboxReply(200, sandbox);
 }
 

@@ -19,7 +19,7 @@ std::string signalText(int signal) {
   return name != nullptr ? std::string(name) : fmt::format("SIGNAL{}", signal);
 }
 
-Json exitOf(const ExitInfo& exit) {
+Json exitOf(const ExitInfo& exit, const std::string& by) {
   Json out{{"at", formatTime(exit.at)}};
   if (exit.signal > 0) {
     out["signal"] = signalText(exit.signal);
@@ -27,6 +27,8 @@ Json exitOf(const ExitInfo& exit) {
     out["code"] = exit.code;
   }
   if (exit.oomKilled) out["oomKilled"] = true;
+  if (exit.cause != ExitCause::kUnspecified) out["cause"] = exitCauseName(exit.cause);
+  if (!by.empty()) out["by"] = by;
   return out;
 }
 
@@ -138,7 +140,7 @@ Json sandboxEvent(const SandboxEventRecord& record) {
   if (!record.hostId.empty()) out["hostId"] = record.hostId.text();
   if (!record.reason.empty()) out["reason"] = record.reason;
   if (!record.message.empty()) out["message"] = cutText(record.message, kMaxMessage);
-  if (record.exit) out["exit"] = exitOf(*record.exit);
+  if (record.exit) out["exit"] = exitOf(*record.exit, record.exitBy);
   return out;
 }
 
@@ -163,7 +165,7 @@ Json sandbox(const SandboxRecord& record) {
   putSpec(out, record.spec);
   if (!record.reason.empty()) out["reason"] = record.reason;
   if (!record.message.empty()) out["message"] = cutText(record.message, kMaxMessage);
-  if (record.exit) out["exit"] = exitOf(*record.exit);
+  if (record.exit) out["exit"] = exitOf(*record.exit, record.exitBy);
   if (record.startedAt) out["startedAt"] = formatTime(*record.startedAt);
   return out;
 }

@@ -54,6 +54,7 @@ ServerDaemon::ServerDaemon(asio::io_context& loop, Start start, const Clock& clo
       blueprints_(executor_, *store_, importer_, clock_),
       sandboxes_(*store_, hub_, events_, clock_, settings_.placement),
       eventPruner_(executor_, *store_, settings_.events),
+      feed_(executor_, *store_, events_),
       sessions_(*store_, hub_, events_, clock_),
       health_(clock_, [this] { return store_->checkHealth(); }) {}
 
@@ -74,7 +75,8 @@ Task<Status> ServerDaemon::listen() {
   // Before the first agent can dial in: what the database says of links is from the process before this one.
   GS_CO_CHECK(co_await store_->markAllDisconnected(clock_.wallNow()));
   const ApiParts parts{authenticator_, identity_, hosts_, blueprints_, sandboxes_, sessions_,
-                       [this](const TenantId& tenant) { return sessions_.checkQuota(tenant); }, health_, audit_};
+                       [this](const TenantId& tenant) { return sessions_.checkQuota(tenant); }, health_, audit_,
+                       feed_};
   GS_CO_TRY(api_, Api::make(executor_, parts));
   AgentListenerSettings agent;
   agent.address = settings_.agent.address;
@@ -117,6 +119,7 @@ Task<void> ServerDaemon::stop() {
   health_.beginStop();
   sandboxes_.beginStop();
   co_await sessions_.stop();
+  co_await feed_.stop(Deadline::after(kDrainTime));
   if (api_) co_await api_->drain(Deadline::after(kDrainTime));
   co_await hub_.stop();
   if (http_) co_await http_->stop();

@@ -12,6 +12,7 @@
 #include "server/daemon/data_directory.h"
 #include "server/daemon/listen_address.h"
 #include "server/gateway/agent_listener.h"
+#include "server/sandboxes/event_feed.h"
 #include "server/sandboxes/event_pruner.h"
 #include "server/sessions/splicing_broker.h"
 
@@ -74,6 +75,7 @@ class ServerDaemon {
   BlueprintCatalog blueprints_;
   SandboxService sandboxes_;
   EventPruner eventPruner_;
+  EventFeed feed_;
   SplicingBroker sessions_;
   HealthProbe health_;
 

@@ -1,4 +1,4 @@
-// Tells waiters on this loop that a sandbox's record changed. Loop thread only; carries no state of its own.
+// Tells waiters on this loop that a sandbox's record changed. Loop thread only; carries no state but a count.
 #pragma once
 
 #include "async/event.h"
@@ -9,11 +9,17 @@ namespace gs {
 class SandboxEvents {
  public:
   explicit SandboxEvents(const Executor& executor) : changed_(executor) {}
-  void notify(const SandboxId&) { changed_.notifyAll(); }
+  void notify(const SandboxId&) {
+    ++changes_;
+    changed_.notifyAll();
+  }
+  // Grows with each notify(): whoever remembers it knows whether waiting again is all there is to do.
+  [[nodiscard]] std::uint64_t changes() const { return changes_; }
   // Returns at any change or at the deadline; the caller reads the record again.
   [[nodiscard]] Task<void> wait(Deadline deadline) { return changed_.waitUntil(deadline); }
 
  private:
+  std::uint64_t changes_ = 0;
   Event changed_;
 };
 

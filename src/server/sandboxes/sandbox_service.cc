@@ -10,6 +10,8 @@ namespace {
 
 constexpr int kNameAttempts = 8;
 constexpr std::size_t kNameRandom = 6;
+// How long a client that left may go unnoticed.
+constexpr Millis kLookAround{1'000};
 
 // The member of the request that named what does not exist.
 Error atMember(Error error, std::string_view member) {
@@ -176,13 +178,17 @@ Task<Result<SandboxRecord>> SandboxService::get(Actor actor, SandboxId id) {
 }
 
 Task<Result<SandboxRecord>> SandboxService::waitFor(Actor actor, SandboxId id, std::vector<SandboxState> states,
-                                                    Deadline deadline) {
+                                                    Deadline deadline, std::function<bool()> clientLeft) {
   while (true) {
+    const auto seen = events_.changes();
     GS_CO_TRY(auto record, co_await store_.getSandbox(actor.tenantId, id));
     // From here to the wait nothing suspends, so a change cannot slip in between.
     if (endsTheWait(record, states) || deadline.expired()) co_return record;
     if (stopping_) co_return fail(ErrorCode::kUnavailable, "the server is stopping");
-    co_await events_.wait(deadline);
+    while (events_.changes() == seen && !deadline.expired()) {
+      if (clientLeft()) co_return fail(ErrorCode::kCancelled, "the client has left");
+      co_await events_.wait(deadline.earlier(Deadline::after(kLookAround)));
+    }
   }
 }
 

@@ -5,6 +5,7 @@
 // events and clock must outlive it.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -63,9 +64,9 @@ class SandboxService {
   [[nodiscard]] Task<Result<SandboxRecord>> get(Actor actor, SandboxId id);
   // Returns as soon as the observed state is one of `states`, or as it is at the deadline. An end (failed, stopped) of a
   // generation that is past does not count: it says nothing about the start that was asked for since. kNotFound as soon
-  // as it is gone; kUnavailable while the server stops.
+  // as it is gone; kUnavailable while the server stops; kCancelled soon after `clientLeft` says so.
   [[nodiscard]] Task<Result<SandboxRecord>> waitFor(Actor actor, SandboxId id, std::vector<SandboxState> states,
-                                                    Deadline deadline);
+                                                    Deadline deadline, std::function<bool()> clientLeft = [] { return false; });
   [[nodiscard]] Task<Result<Page<SandboxRecord>>> list(Actor actor, Store::SandboxFilter filter, PageRequest page);
   // What happened to it, also when it is gone. Errors as Store::listSandboxEvents.
   [[nodiscard]] Task<Result<SandboxEventSlice>> events(Actor actor, SandboxEventQuery query);

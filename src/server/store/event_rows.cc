@@ -37,13 +37,19 @@ Status recordEvent(Database& db, const SandboxRecord& s, SandboxEventKind kind, 
   return {};
 }
 
-Result<std::int64_t> recordEventsOnHost(Database& db, const HostId& host, SandboxEventKind kind, std::string_view actor,
-                                        WallTime now) {
+Status recordHostHeard(Database& db, const HostRecord& host, SandboxEventKind kind, std::string_view actor,
+                       std::string_view why, WallTime now) {
   std::vector<SandboxRow> rows;
-  GS_CHECK(db.query(std::string(kSandboxSelect) + "s.host_id = $1 ORDER BY s.id", {bind(host)},
+  GS_CHECK(db.query(std::string(kSandboxSelect) + "s.host_id = $1 ORDER BY s.id", {bind(host.id)},
                     [&](const Row& row) { rows.push_back(sandboxRowFrom(row)); }));
+  if (rows.empty()) return {};
   for (const auto& row : rows) GS_CHECK(recordEvent(db, row, kind, actor, now));
-  return static_cast<std::int64_t>(rows.size());
+  const bool lost = kind == SandboxEventKind::kHostDisconnected;
+  return audit(db, host.tenantId, std::string(actor),
+               {lost ? "host.disconnected" : "host.connected", host.id.text(),
+                fmt::format("{}{}, {} sandboxes {}", host.name, why.empty() ? "" : fmt::format(": {}", why), rows.size(),
+                            lost ? "unknown" : "known again")},
+               now);
 }
 
 // As showToClients() shows them then.
@@ -57,6 +63,11 @@ Status recordAllUnheard(Database& db, WallTime now) {
       "s.observed_generation, s.restarts, s.exit_cause, s.exit_by, s.exit_code, s.exit_signal, s.exit_oom_killed, s.exit_at "
       "FROM sandbox s JOIN host h ON h.id = s.host_id WHERE h.state = 'connected' ORDER BY s.id",
       {bind(now), std::string(sandboxEventKindName(SandboxEventKind::kHostDisconnected)), std::string(kSystemActor)}));
+  GS_CHECK(db.execute(
+      "INSERT INTO audit (tenant_id, actor, action, subject, detail, at) SELECT h.tenant_id, $1, 'host.disconnected', h.id, "
+      "h.name || ': server_restarted, ' || COUNT(*) || ' sandboxes unknown', $2 FROM host h JOIN sandbox s ON s.host_id = h.id "
+      "WHERE h.state = 'connected' GROUP BY h.id, h.tenant_id, h.name ORDER BY h.id",
+      {std::string(kSystemActor), bind(now)}));
   return {};
 }
 

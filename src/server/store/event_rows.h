@@ -15,11 +15,11 @@ inline constexpr std::string_view kSystemActor = "system";
 // The same for a record that is shown as it stands, such as one that is gone by now.
 [[nodiscard]] Status recordEvent(Database& db, const SandboxRecord& shown, SandboxEventKind kind, std::string_view actor,
                                  WallTime now);
-// One for each sandbox on the host, as they are after the change. Returns how many. A host holds a bounded number.
-[[nodiscard]] Result<std::int64_t> recordEventsOnHost(Database& db, const HostId& host, SandboxEventKind kind,
-                                                      std::string_view actor, WallTime now);
-
-// kHostDisconnected for every sandbox whose host counts as connected, in one statement: before they are all marked.
+// A host was lost or found (kHostDisconnected, kHostConnected): an event for each sandbox on it as they are after the
+// change, and one line in the audit log when there are any. A host holds a bounded number of sandboxes.
+[[nodiscard]] Status recordHostHeard(Database& db, const HostRecord& host, SandboxEventKind kind, std::string_view actor,
+                                     std::string_view why, WallTime now);
+// The same for every host that counts as connected, in two statements: before they are all marked.
 [[nodiscard]] Status recordAllUnheard(Database& db, WallTime now);
 
 }  // namespace gs::sql

@@ -107,6 +107,70 @@ TEST_F(EventStore, WritesNothingForAChangeThatFailed) {
   EXPECT_EQ(events(acme_).head, head);
 }
 
+TEST_F(EventStore, AuditsEachNewStateWithItsCauseAndNoneTwice) {
+  const auto s = addSandbox(acme_);
+  observe(s, 1, 1, SandboxState::kStarting, "provisioning");
+  observe(s, 1, 2, SandboxState::kStarting, "provisioning");
+  observe(s, 1, 3, SandboxState::kRunning);
+  observe(s, 1, 4, SandboxState::kRunning);
+  Observation ended;
+  ended.sandboxId = s.id;
+  ended.generation = 1;
+  ended.sequence = 5;
+  ended.state = SandboxState::kFailed;
+  ended.reason = "workload_exited";
+  ended.exit = ExitInfo{3, 0, false, now()};
+  ASSERT_TRUE(run(store_->applyObservation(s.hostId, ended)));
+  ended.sequence = 6;
+  ASSERT_TRUE(run(store_->applyObservation(s.hostId, ended)));
+  const auto host = run(store_->getHost(acme_.tenantId, s.hostId)).value();
+  ASSERT_TRUE(run(store_->linkDown(host.id, host.epoch, "heartbeat_lost", now())));
+  connect(host);
+  ASSERT_TRUE(run(store_->markAllDisconnected(now())));
+  Story lines;
+  for (const auto& line : run(store_->listAudit(acme_.tenantId, {})).value().items) {
+    if (line.subject == s.id.text() || line.action.starts_with("host.c") || line.action.starts_with("host.d")) {
+      lines.push_back(fmt::format("{} by {}: {}", line.action, line.actor == "system" ? line.actor : line.actor.substr(0, 3), line.detail));
+    }
+  }
+  EXPECT_EQ(lines, (Story{"host.disconnected by system: host-of-box: server_restarted, 1 sandboxes unknown",
+                          "host.connected by hst: host-of-box, 1 sandboxes known again",
+                          "host.disconnected by system: host-of-box: heartbeat_lost, 1 sandboxes unknown",
+                          "sandbox.failed by hst: box, workload_exited, code 3, exited by " + s.id.text() + ", generation 1",
+                          "sandbox.running by hst: box, generation 1", "sandbox.starting by hst: box, provisioning, generation 1",
+                          "sandbox.create by usr: box on " + s.hostId.text()}));
+}
+
+TEST_F(EventStore, CertifiesWhoEndedIt) {
+  const auto s = addSandbox(acme_);
+  const auto end = [&](std::uint64_t generation, std::uint64_t sequence, SandboxState state, std::string reason, ExitCause cause) {
+    Observation o;
+    o.sandboxId = s.id;
+    o.generation = generation;
+    o.sequence = sequence;
+    o.state = state;
+    o.reason = std::move(reason);
+    clock_.advance(Millis(1));
+    o.exit = ExitInfo{0, 9, false, now(), cause};
+    return run(store_->applyObservation(s.hostId, o)).value();
+  };
+  EXPECT_EQ(end(1, 1, SandboxState::kFailed, "oom_killed", ExitCause::kUnspecified).exitBy, "kernel");
+  EXPECT_EQ(end(1, 2, SandboxState::kStarting, "provisioning", ExitCause::kHostRestarted).exitBy, s.hostId.text());
+  ASSERT_TRUE(run(store_->setDesired(acme_, s.id, DesiredState::kStopped, Millis(0))));
+  Actor other = acme_;
+  other.apiKeyId = ApiKeyId::make();
+  ASSERT_TRUE(run(store_->setDesired(other, s.id, DesiredState::kRunning, Millis(0))));
+  const auto stopped = end(2, 3, SandboxState::kStopped, "stopped_by_user", ExitCause::kStopped);
+  EXPECT_EQ(stopped.exitBy, acme_.userId.text() + "/" + acme_.apiKeyId.text()) << "who stopped it, not who started it since";
+  EXPECT_EQ(stopped.exit->cause, ExitCause::kStopped);
+  EXPECT_EQ(observe(s, 3, 4, SandboxState::kRunning).exitBy, "") << "it runs";
+  ASSERT_TRUE(run(store_->removeHost(other, s.hostId, Store::RemoveHost::kAlsoWithSandboxes)));
+  const auto lost = read(s);
+  EXPECT_EQ(lost.exit->cause, ExitCause::kHostLost);
+  EXPECT_EQ(lost.exit->code, -1) << "nobody knows how";
+  EXPECT_EQ(lost.exitBy, other.userId.text() + "/" + other.apiKeyId.text());
+}
+
 TEST_F(EventStore, GivesPagesOldestFirstOfOneTenantOnly) {
   const auto s = addSandbox(acme_);
   const auto globex = addTenant("globex");

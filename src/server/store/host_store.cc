@@ -1,3 +1,4 @@
+#include "server/core/death_certificate.h"
 #include "server/core/fault.h"
 #include "server/store/event_rows.h"
 #include "server/store/host_rows.h"
@@ -32,15 +33,21 @@ Status loseSandboxes(Database& db, const Actor& actor, const HostRecord& host, W
       s.reason.clear();
       s.message.clear();
       GS_CHECK(recordEvent(db, s, SandboxEventKind::kDeleted, auditActor(actor), now));
+      GS_CHECK(audit(db, actor, {"sandbox.deleted", s.id.text(), fmt::format("{} with host {}", s.name, host.name)}, now));
       continue;
     }
     s.state = SandboxState::kFailed;
     s.reason = "host_removed";
     s.message = fmt::format("host {} was removed", host.name);
+    if (!s.exit) {
+      s.exit = lostWithHost(now);
+      s.exitBy = auditActor(actor);
+    }
     s.updatedAt = now;
     s.version += 1;
     GS_CHECK(updateSandbox(db, s));
     GS_CHECK(recordEvent(db, s, SandboxEventKind::kHostRemoved, auditActor(actor), now));
+    GS_CHECK(audit(db, actor, {"sandbox.failed", s.id.text(), fmt::format("{}, host_removed", s.name)}, now));
   }
   return {};
 }

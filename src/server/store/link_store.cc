@@ -140,7 +140,7 @@ Task<Result<std::int64_t>> SqlStore::linkUp(LinkUp up) {
                         values));
     // A link that replaces another changes nothing that anybody sees.
     if (host->state != HostState::kConnected) {
-      GS_CHECK(recordEventsOnHost(db, up.hostId, SandboxEventKind::kHostConnected, up.hostId.text(), up.now));
+      GS_CHECK(recordHostHeard(db, *host, SandboxEventKind::kHostConnected, up.hostId.text(), "", up.now));
     }
     return epoch;
   });
@@ -152,8 +152,9 @@ Task<Status> SqlStore::linkDown(HostId id, std::int64_t epoch, std::string reaso
     GS_TRY(const auto changed, db.execute("UPDATE host SET state = 'disconnected', disconnect_reason = $1 "
                                           "WHERE id = $2 AND epoch = $3 AND state = 'connected'",
                                           {reason, bind(id), epoch}));
-    if (changed > 0) GS_CHECK(recordEventsOnHost(db, id, SandboxEventKind::kHostDisconnected, kSystemActor, now));
-    return {};
+    if (changed == 0) return {};
+    GS_TRY(const auto host, findHost(db, id));
+    return host ? recordHostHeard(db, *host, SandboxEventKind::kHostDisconnected, kSystemActor, reason, now) : Status{};
   });
 }
 

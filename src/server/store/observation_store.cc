@@ -1,3 +1,4 @@
+#include "server/core/death_certificate.h"
 #include "server/store/event_rows.h"
 #include "server/store/host_rows.h"
 #include "server/store/sandbox_rows.h"
@@ -20,7 +21,9 @@ void take(SandboxRecord& s, const Observation& o, WallTime now) {
   s.state = o.state;
   s.reason = o.reason;
   s.message = o.message;
+  const auto cause = causeOf(o, s.exit);
   s.exit = o.exit;
+  if (s.exit) s.exit->cause = cause;
   s.restarts = o.restarts;
   if (o.startedAt) {
     s.startedAt = o.startedAt;
@@ -35,6 +38,46 @@ void take(SandboxRecord& s, const Observation& o, WallTime now) {
   }
   s.updatedAt = now;
   s.version += 1;
+}
+
+// Whoever made the wish of a generation. The record knows the last wish only, and an end may be of one before it.
+Result<std::string> wisherOf(Database& db, const SandboxRecord& s, std::int64_t generation) {
+  if (generation >= s.generation) return s.desiredBy;
+  GS_TRY(auto found, db.queryOne("SELECT actor FROM sandbox_event WHERE sandbox_id = $1 AND generation = $2 ORDER BY id LIMIT 1",
+                                 {bind(s.id), generation}, [](const Row& row) { return row.text(0); }));
+  return found.value_or("");
+}
+
+// The rest of the certificate, when the run that `before` shows has ended.
+Status certify(Database& db, SandboxRecord& s, const std::optional<ExitInfo>& before, const HostId& host) {
+  // Told again: whoever ended it did so then.
+  if (s.exit == before) return {};
+  s.exitBy.clear();
+  if (!s.exit) return {};
+  GS_TRY(const std::string wisher, wisherOf(db, s, s.observedGeneration));
+  s.exitBy = enderOf(s.exit->cause, s.id, host, wisher);
+  return {};
+}
+
+std::string stateDetail(const SandboxRecord& s) {
+  std::string out = s.name;
+  if (!s.reason.empty()) out += ", " + s.reason;
+  if (s.exit) {
+    if (s.exit->signal > 0) {
+      out += fmt::format(", signal {}", s.exit->signal);
+    } else if (s.exit->code >= 0) {
+      out += fmt::format(", code {}", s.exit->code);
+    }
+    if (!s.exitBy.empty()) out += fmt::format(", {} by {}", exitCauseName(s.exit->cause), s.exitBy);
+  }
+  return out + fmt::format(", generation {}", s.observedGeneration);
+}
+
+// A change of state, or a new reason for it, as the host said; the same said again is none.
+Status auditState(Database& db, const SandboxRecord& before, const SandboxRecord& s, const HostId& host, WallTime now) {
+  if (s.state == before.state && s.reason == before.reason && s.exit == before.exit) return {};
+  return audit(db, s.tenantId, host.text(),
+               {fmt::format("sandbox.{}", sandboxStateName(s.state)), s.id.text(), stateDetail(s)}, now);
 }
 
 Result<SandboxRecord> finishDeletion(Database& db, SandboxRecord s, const HostId& host, WallTime now) {
@@ -69,11 +112,13 @@ Task<Result<SandboxRecord>> SqlStore::applyObservation(HostId host, Observation 
     if (o.state == SandboxState::kDeleted && row.observed.desired == DesiredState::kDeleted) {
       return finishDeletion(db, std::move(row.observed), host, now);
     }
-    const SandboxRecord before = row.shown();
+    const SandboxRow before = row;
     take(row.observed, o, now);
+    GS_CHECK(certify(db, row.observed, before.observed.exit, host));
     GS_CHECK(updateSandbox(db, row.observed));
+    GS_CHECK(auditState(db, before.observed, row.observed, host, now));
     // A host may say the same again under a new sequence; that is news for the record alone.
-    if (looksDifferent(before, row.shown())) GS_CHECK(recordEvent(db, row, SandboxEventKind::kObserved, host.text(), now));
+    if (looksDifferent(before.shown(), row.shown())) GS_CHECK(recordEvent(db, row, SandboxEventKind::kObserved, host.text(), now));
     GS_CHECK(judgeHost(db, row.observed, now));
     return row.shown();
   });
@@ -86,6 +131,7 @@ Task<Result<SandboxRecord>> SqlStore::refuseAssignment(HostId host, SandboxId id
     GS_TRY(SandboxRow row, readSandboxOn(db, host, id));
     SandboxRecord& s = row.observed;
     if (generation != s.generation || s.observedGeneration >= generation) return row.shown();
+    const SandboxRecord before = s;
     s.state = SandboxState::kFailed;
     s.reason = "spec_rejected";
     s.message = message;
@@ -95,6 +141,7 @@ Task<Result<SandboxRecord>> SqlStore::refuseAssignment(HostId host, SandboxId id
     s.updatedAt = now;
     s.version += 1;
     GS_CHECK(updateSandbox(db, s));
+    GS_CHECK(auditState(db, before, s, host, now));
     GS_CHECK(recordEvent(db, row, SandboxEventKind::kRefused, host.text(), now));
     GS_CHECK(judgeHost(db, s, now));
     return row.shown();
