@@ -17,13 +17,13 @@ METHODS = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
 OPERATIONS = set("""
 getHealth getVersion whoami getOpenApi
 listClusters createCluster getCluster updateCluster deleteCluster
-listHosts getHost updateHost drainHost deleteHost explainPlacement
+listHosts getHost updateHost drainHost deleteHost listAdoptable adoptSandbox confirmDeletions explainPlacement
 listTokens createToken getToken revokeToken listApiKeys createApiKey revokeApiKey
 listBlueprints createBlueprint getBlueprint deleteBlueprint
 listSandboxes createSandbox getSandbox listSandboxEvents streamEvents startSandbox stopSandbox deleteSandbox openSession listAudit
 """.split())
 REASONS = """pending_placement provisioning blueprint_unavailable blueprint_damaged runtime_unavailable runtime_error
-guest_lost workload_exited workload_start_failed oom_killed stopped_by_user stop_requested deletion_requested host_disconnected host_removed spec_rejected
+guest_lost workload_exited workload_start_failed oom_killed stopped_by_user stop_requested deletion_requested deletion_held host_disconnected host_removed spec_rejected
 disk_full restart_backoff restarting""".split()
 SOURCES = SPEC.parent.parent / "src"
 # How reasons of sandboxes are made, by agents and by the server; and what looks like one there and is none.
@@ -89,6 +89,11 @@ SAMPLES = [
     ("CreateSandboxRequest", False, {"blueprint": "a", "resources": {"memoryBytes": 16777215}}, "too little memory"),
     ("CreateSandboxRequest", False, {"blueprint": "a", "resources": {"cpuMillis": 1.5}}, "whole numbers"),
     ("CreateSandboxRequest", False, {"blueprint": "a", "requiredTraits": ["kvm", "kvm"]}, "each trait once"),
+    ("AdoptSandboxRequest", True, {}, "its own name"),
+    ("AdoptSandboxRequest", False, {"name": "Box 7"}, "names have a form"),
+    ("ConfirmDeletionsRequest", False, {}, "a set is named"),
+    ("ConfirmDeletionsRequest", False, {"fence": "all"}, "and never all of them"),
+    ("ConfirmDeletionsRequest", True, {"fence": "0123456789abcdef" * 2}, "as it is shown"),
     ("StopSandboxRequest", True, {}, "the grace has a default"),
     ("StopSandboxRequest", False, {"graceMs": 600001}, "too patient"),
     ("StopSandboxRequest", False, {"graceMs": -1}, "no negative time"),

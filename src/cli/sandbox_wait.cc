@@ -23,7 +23,10 @@ bool isObserved(const Json& sandbox) {
 }
 
 Verdict judge(const Json& sandbox, WaitGoal goal) {
-  if (!isObserved(sandbox) || goal == WaitGoal::kGone) return Verdict::kOnTheWay;
+  if (!isObserved(sandbox)) return Verdict::kOnTheWay;
+  // Nothing happens before somebody confirms it.
+  if (textAt(sandbox, "reason") == "deletion_held") return Verdict::kFailed;
+  if (goal == WaitGoal::kGone) return Verdict::kOnTheWay;
   const std::string state = textAt(sandbox, "state");
   if (goal == WaitGoal::kStopped) {
     // A workload that failed while it was asked to stop is not running either.
@@ -58,6 +61,11 @@ Error failure(const Json& sandbox) {
   if (why.ends_with('.')) why.pop_back();
   std::string message = fmt::format("sandbox {} is {}", label(sandbox), textAt(sandbox, "state"));
   if (!why.empty()) message += ": " + why;
+  if (textAt(sandbox, "reason") == "deletion_held") {
+    return makeError(ErrorCode::kFailedPrecondition, std::move(message))
+        .withReason("deletion_held")
+        .withFix(fmt::format("see gstacks host info {}: its condition deletions_held says how to confirm", textAt(sandbox, "hostId")));
+  }
   return makeError(ErrorCode::kFailedPrecondition, std::move(message))
       .withReason(textAt(sandbox, "reason"))
       .withFix(fmt::format("see gstacks sandbox info {0}; gstacks sandbox delete {0} removes it", label(sandbox)));

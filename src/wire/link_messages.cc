@@ -33,6 +33,7 @@ void put(const Inventory& body, pb::AgentMessage* out) {
     auto* item = inventory->add_assignments();
     item->set_sandbox_id(version.sandboxId.text());
     item->set_generation(version.generation);
+    item->set_sequence(version.sequence);
   }
 }
 
@@ -51,6 +52,18 @@ void put(const BlobCredentialRequest& body, pb::AgentMessage* out) {
 }
 
 void put(const FactsChanged& body, pb::AgentMessage* out) { wire::write(body.facts, out->mutable_facts_changed()); }
+
+void put(const HeldSandbox& body, pb::AgentMessage* out) {
+  wire::write(body.assignment, out->mutable_held_sandbox()->mutable_assignment());
+  if (body.observation) wire::write(*body.observation, out->mutable_held_sandbox()->mutable_observation());
+}
+
+void put(const ConfirmDeletionsReply& body, pb::AgentMessage* out) {
+  auto* reply = out->mutable_confirm_deletions_reply();
+  reply->set_request_id(body.requestId);
+  if (body.error) wire::write(*body.error, reply->mutable_error());
+  reply->set_released(body.released);
+}
 
 void put(const HelloAck& body, pb::ServerMessage* out) {
   auto* ack = out->mutable_hello_ack();
@@ -89,6 +102,16 @@ void put(const OpenChannels& body, pb::ServerMessage* out) {
   for (const auto& ticket : body.tickets) open->add_tickets(std::string(ticket.reveal()));
 }
 
+void put(const HeldRequest& body, pb::ServerMessage* out) {
+  auto* request = out->mutable_held_request();
+  for (const auto& id : body.sandboxIds) request->add_sandbox_ids(id.text());
+}
+
+void put(const ConfirmDeletions& body, pb::ServerMessage* out) {
+  out->mutable_confirm_deletions()->set_request_id(body.requestId);
+  out->mutable_confirm_deletions()->set_fence_id(body.fenceId);
+}
+
 template <class Envelope, class Message>
 std::string encodeEnvelope(const Message& message) {
   Envelope out;
@@ -118,7 +141,7 @@ Result<Inventory> get(const pb::Inventory& in) {
   GS_CHECK(wire::checkLength("assignments", static_cast<std::size_t>(in.assignments_size()), kMostInventory));
   for (const auto& item : in.assignments()) {
     GS_TRY(auto id, SandboxId::parse(item.sandbox_id()));
-    out.assignments.push_back({std::move(id), item.generation()});
+    out.assignments.push_back({std::move(id), item.generation(), item.sequence()});
   }
   return out;
 }
@@ -129,6 +152,41 @@ Result<AssignmentAck> get(const pb::AssignmentAck& in) {
   out.generation = in.generation();
   if (in.has_refusal()) out.refusal = wire::read(in.refusal());
   return out;
+}
+
+Result<HeldSandbox> get(const pb::HeldSandbox& in) {
+  HeldSandbox out;
+  GS_TRY(out.assignment, wire::read(in.assignment()));
+  if (in.has_observation()) {
+    GS_TRY(out.observation, wire::read(in.observation()));
+    if (out.observation->sandboxId != out.assignment.sandboxId) {
+      return fail(wire::fieldError("observation", "is of another sandbox"));
+    }
+  }
+  return out;
+}
+
+ConfirmDeletionsReply get(const pb::ConfirmDeletionsReply& in) {
+  ConfirmDeletionsReply out;
+  out.requestId = in.request_id();
+  if (in.has_error()) out.error = wire::read(in.error());
+  out.released = in.released();
+  return out;
+}
+
+Result<HeldRequest> get(const pb::HeldRequest& in) {
+  HeldRequest out;
+  GS_CHECK(wire::checkLength("sandbox_ids", static_cast<std::size_t>(in.sandbox_ids_size()), kMostInventory));
+  for (const auto& text : in.sandbox_ids()) {
+    GS_TRY(auto id, SandboxId::parse(text));
+    out.sandboxIds.push_back(std::move(id));
+  }
+  return out;
+}
+
+Result<ConfirmDeletions> get(const pb::ConfirmDeletions& in) {
+  GS_CHECK(wire::checkLength("fence_id", in.fence_id().size(), 64));
+  return ConfirmDeletions{in.request_id(), in.fence_id()};
 }
 
 Result<HelloAck> get(const pb::HelloAck& in) {
@@ -193,6 +251,11 @@ Result<AgentMessage> decodeAgentMessage(std::string_view bytes) {
       out.body = FactsChanged{std::move(facts)};
       break;
     }
+    case pb::AgentMessage::kHeldSandbox: {
+      GS_TRY(out.body, get(in.held_sandbox()));
+      break;
+    }
+    case pb::AgentMessage::kConfirmDeletionsReply: out.body = get(in.confirm_deletions_reply()); break;
     case pb::AgentMessage::BODY_NOT_SET: break;
   }
   return out;
@@ -227,6 +290,14 @@ Result<ServerMessage> decodeServerMessage(std::string_view bytes) {
       OpenChannels open;
       for (const auto& ticket : in.open_channels().tickets()) open.tickets.emplace_back(ticket);
       out.body = std::move(open);
+      break;
+    }
+    case pb::ServerMessage::kHeldRequest: {
+      GS_TRY(out.body, get(in.held_request()));
+      break;
+    }
+    case pb::ServerMessage::kConfirmDeletions: {
+      GS_TRY(out.body, get(in.confirm_deletions()));
       break;
     }
     case pb::ServerMessage::BODY_NOT_SET: break;

@@ -49,6 +49,16 @@ struct BlobCredentialRequest {
 struct FactsChanged {
   HostFacts facts;
 };
+struct HeldSandbox {
+  Assignment assignment;
+  std::optional<Observation> observation;
+  friend bool operator==(const HeldSandbox&, const HeldSandbox&) = default;
+};
+struct ConfirmDeletionsReply {
+  std::uint64_t requestId = 0;
+  std::optional<Error> error;
+  std::uint32_t released = 0;
+};
 
 struct HelloAck {
   std::uint64_t epoch = 0;
@@ -74,17 +84,24 @@ struct BlobCredentialReply {
 struct OpenChannels {
   std::vector<SecretString> tickets;
 };
+struct HeldRequest {
+  std::vector<SandboxId> sandboxIds;
+};
+struct ConfirmDeletions {
+  std::uint64_t requestId = 0;
+  std::string fenceId;
+};
 
 struct AgentMessage {
   std::uint64_t epoch = 0;
   std::variant<std::monostate, Hello, Heartbeat, Inventory, AssignmentAck, Observation, BlobCredentialRequest,
-               FactsChanged>
+               FactsChanged, HeldSandbox, ConfirmDeletionsReply>
       body;  // monostate: a case this version does not know; ignore it
 };
 struct ServerMessage {
   std::uint64_t epoch = 0;
   std::variant<std::monostate, HelloAck, HeartbeatAck, InventoryRequest, Assignment, ObservationAck,
-               BlobCredentialReply, OpenChannels>
+               BlobCredentialReply, OpenChannels, HeldRequest, ConfirmDeletions>
       body;
 };
 

@@ -121,6 +121,7 @@ struct Assignment {
 struct AssignmentVersion {
   SandboxId sandboxId;
   std::uint64_t generation = 0;
+  std::uint64_t sequence = 0;
   friend bool operator==(const AssignmentVersion&, const AssignmentVersion&) = default;
 };
 

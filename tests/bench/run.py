@@ -3,7 +3,7 @@
 
     run.py              n >= 30, about five minutes; writes build/bench/results.json
     run.py --quick      n = 5: only shows that every row is still produced; writes build/bench/results-quick.json
-    run.py --only upload,memory    some of: memory, sandboxes, upload
+    run.py --only upload,memory    some of: memory, sandboxes, upload, crowd, many
 
 A bar that does not hold is reported, not failed on. Exit code 1 when a row is missing or cannot be true; the last line is
 "N passed, N failed", one for each row. The build under test: GS_BUILD_DIR or GS_BIN_DIR, default build/release.
@@ -24,6 +24,7 @@ sys.dont_write_bytecode = True
 
 import bench_memory  # noqa: E402
 import bench_sandboxes  # noqa: E402
+import bench_scale  # noqa: E402
 import bench_upload  # noqa: E402
 import report  # noqa: E402
 from harness.docker_engine import ensure_shared_dockerd  # noqa: E402
@@ -36,6 +37,8 @@ PARTS = (
     ("sandboxes", bench_sandboxes.ROWS, bench_sandboxes.measure),
     ("memory", bench_memory.LOADED_ROWS, bench_memory.measure_loaded),
     ("upload", bench_upload.ROWS, bench_upload.measure),
+    ("crowd", bench_scale.CROWD_ROWS, bench_scale.measure_crowd),
+    ("many", bench_scale.MANY_ROWS, bench_scale.measure_many),
 )
 QUICK_ROUNDS = 5
 PROGRAMS = ("gstacks-server", "gstacks-agent", "gstacks-guest", "gstacks")
@@ -99,14 +102,15 @@ def run(parts, quick):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="n = 5, to see that every row is produced")
-    parser.add_argument("--only", default="memory,sandboxes,upload", help="parts to run, with commas between")
+    parser.add_argument("--only", default="memory,sandboxes,upload,crowd,many", help="parts to run, with commas between")
     arguments = parser.parse_args()
     if os.geteuid() != 0:
         print("this drives a Docker engine: run it as root", file=sys.stderr)
         return 2
     machine, rows, problems = run(set(arguments.only.split(",")), arguments.quick)
     for row in rows:
-        least = 2 if arguments.quick and row["name"] in bench_upload.ROWS else QUICK_ROUNDS if arguments.quick else 30
+        few = row["name"] in bench_scale.FEW or arguments.quick and row["name"] in bench_upload.ROWS
+        least = (2 if arguments.quick else 5) if few else QUICK_ROUNDS if arguments.quick else 30
         problem = report.problem_of(row, least)
         if problem:
             problems.append(f"{row['name']} {problem}")

@@ -5,6 +5,7 @@
 """
 
 import contextlib
+import hashlib
 import socket
 import threading
 
@@ -19,16 +20,30 @@ class PuppetHost:
         self.host_id, self.cluster_id = self.agent.host_id, self.agent.cluster_id
         self.silent = set()  # sandboxes of which it says nothing
         self.held = {}  # sandboxes that it was told of, with the generation
+        self.assignments = {}  # the same, as it was told
+        self.fence = None  # the name of the deletions that it would hold back
         self._sequence = 0
         self._link = None
         self._thread = None
 
     def connect(self):
         self._link = self.agent.link(timeout=60)
-        self._link.hello(facts=self.facts)
+        lines = "".join(f"{key} {value}\n" for key, value in sorted(self.held.items()))
+        self._link.hello(facts=self.facts, features=["exec", "adoption", "deletion_fence"],
+                         assignments_digest=hashlib.sha256(lines.encode()).digest())
         self._thread = threading.Thread(target=self._serve, args=(self._link,), daemon=True)
         self._thread.start()
         return self
+
+    def hold(self, sandbox_id, generation, digest, desired="RUNNING", **spec):
+        """As if a control plane had assigned it that nobody remembers. Before connect()."""
+        m = messages()
+        resources = m.Resources(cpu_millis=1000, memory_bytes=64 << 20, pids=128)
+        self.held[sandbox_id] = generation
+        self.assignments[sandbox_id] = m.Assignment(
+            sandbox_id=sandbox_id, generation=generation, desired=m.DesiredState.values_by_name[f"DESIRED_STATE_{desired}"].number,
+            spec=m.SandboxSpec(runtime="docker", blueprint=m.BlueprintRef(manifest_digest=digest, name="lost"), resources=resources, **spec))
+        return sandbox_id
 
     def disconnect(self):
         if self._link:
@@ -56,6 +71,13 @@ class PuppetHost:
                 m = messages()
                 held = [m.AssignmentVersion(sandbox_id=key, generation=value) for key, value in self.held.items()]
                 self._link.send(inventory=m.Inventory(assignments=held))
+            elif message.WhichOneof("body") == "held_request":
+                for sandbox_id in message.held_request.sandbox_ids:
+                    self._link.send(held_sandbox=messages().HeldSandbox(assignment=self.assignments[sandbox_id]))
+            elif message.WhichOneof("body") == "confirm_deletions":
+                asked, m = message.confirm_deletions, messages()
+                error = None if asked.fence_id == self.fence else m.Status(code="failed_precondition", message="other ones are held", reason="fence_changed")
+                self._link.send(confirm_deletions_reply=m.ConfirmDeletionsReply(request_id=asked.request_id, error=error, released=0 if error else 3))
 
     def _beat(self, link):
         stopped = threading.Event()
@@ -70,6 +92,7 @@ class PuppetHost:
     def _obey(self, assignment):
         m = messages()
         self.held[assignment.sandbox_id] = assignment.generation
+        self.assignments[assignment.sandbox_id] = assignment
         self._link.send(assignment_ack=m.AssignmentAck(sandbox_id=assignment.sandbox_id, generation=assignment.generation))
         if assignment.sandbox_id in self.silent:
             return

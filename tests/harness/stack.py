@@ -24,6 +24,11 @@ HOST_ID = re.compile(r"hst_[0-9a-hjkmnp-tv-z]{20}")
 IMAGE_REPOSITORY = "gstacks.local/blueprint"
 
 
+# Tests remove what they made at their end, all of it at once, often after the agent was restarted: to a host with the usual
+# fence that is a mass deletion. Tests of the fence write their own limits.
+AGENT_CONFIG = "deletionFence: {percent: 100}  # never holds a deletion\n"
+
+
 class Server:
     """gstacks-server with its data directory. Ports stay the same over restarts."""
 
@@ -99,7 +104,7 @@ class Agent:
         self.binary = find_binary("gstacks-agent")
         # A config of its own, or the machine's /etc/gstacks/agent.yaml would take part in the test.
         self.config_file = self.directory / "agent.yaml"
-        self.config_file.write_text("{}\n")
+        self.config_file.write_text(AGENT_CONFIG)
         self._common = ["--config", self.config_file, "--state-dir", self.state_dir, "--run-dir", self.run_dir]
         self.process = ManagedProcess(
             name, [self.binary, "run", *self._common, "--docker-socket", self.docker_socket,

@@ -300,6 +300,35 @@ def test_host_remove_says_what_stands_in_the_way(api, run):
     assert api.requests[-1].query == {"force": "true"}
 
 
+def test_adoptable_sandboxes_are_listed_and_adopted(api, run, good, good_json):
+    items = [api.example("AdoptableSandbox", id=f"sbx_{ID}", name="lost"), api.example("AdoptableSandbox", id=f"sbx_{OTHER_ID}", name="other")]
+    api.on("GET", f"/api/hosts/hst_{ID}/adoptable", {"items": items})
+    lines = good("host", "adoptable", f"hst_{ID}").splitlines()
+    assert lines[0].split()[:3] == ["NAME", "ID", "STATE"] and lines[1].split()[:2] == ["lost", f"sbx_{ID}"]
+    assert good_json("host", "adoptable", f"hst_{ID}") == {"items": items}
+    api.on("POST", f"/api/hosts/hst_{ID}/adoptable/sbx_{ID}",
+           api.problem(409, "already_exists", "There is a sandbox lost."), lambda r: sandbox(api, name=r.json.get("name", "lost")))
+    done = run("host", "adopt", f"hst_{ID}", f"sbx_{ID}")
+    assert done.returncode == 5 and "--name" in done.stderr
+    assert "found is adopted" in good("host", "adopt", f"hst_{ID}", f"sbx_{ID}", "--name", "found")
+    assert run("host", "adopt", f"hst_{ID}", "lost").returncode == 2, "a name means nothing to a server without the record"
+
+
+def test_held_deletions_are_confirmed_by_their_fence(api, run, good):
+    fence = "0123456789abcdef" * 2
+    api.on("POST", f"/api/hosts/hst_{ID}/deletion-confirmations",
+           api.problem(409, "failed_precondition", "Other deletions are held by now.", fix="Look again."), {"fence": fence, "released": 12})
+    assert run("host", "confirm-deletions", f"hst_{ID}", "--fence", fence).returncode == 5
+    assert "12 deletions go on" in good("host", "confirm-deletions", f"hst_{ID}", "--fence", fence)
+    assert api.requests[-1].json == {"fence": fence}
+    assert run("host", "confirm-deletions", f"hst_{ID}").returncode == 2
+    held = {"state": "deleting", "desiredState": "deleted", "reason": "deletion_held", "message": "It waits.", "generation": 2, "observedGeneration": 2}
+    api.on("DELETE", f"/api/sandboxes/sbx_{ID}", sandbox(api, **held))
+    api.on("GET", f"/api/sandboxes/sbx_{ID}", sandbox(api, **held))
+    done = run("sandbox", "delete", f"sbx_{ID}", "--wait")
+    assert done.returncode == 5 and "deletions_held" in done.stderr, done.stderr
+
+
 # --- Clusters, tokens, keys --------------------------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ from harness.event_stream import EventStream
 from harness.puppet_host import PuppetHost
 from harness.sessions import SUBPROTOCOL
 from harness.stack import Stack
+from harness.waiting import wait_until
 
 CONTRACT = Contract()
 UNKNOWN = "0123456789abcdefghjk"
@@ -140,6 +141,44 @@ def walk_hosts(api, host):
     assert api.list_all("/api/hosts", clusterId="clu_" + UNKNOWN) == []
 
 
+def walk_adoption(stack, api, blueprint):
+    """A host that holds sandboxes of which this server's database knows nothing."""
+    holder = PuppetHost(stack.server, api.create_token()["token"], "holder")
+    path = f"/api/hosts/{holder.host_id}"
+    api.problem("GET", f"{path}/adoptable", 409, "failed_precondition")
+    ids = [f"sbx_{letter}{UNKNOWN[1:]}" for letter in "abcd"]
+    holder.hold(ids[0], 3, blueprint["digest"], name="held")
+    holder.hold(ids[1], 1, blueprint["digest"], name="held")
+    holder.hold(ids[2], 1, "sha256:" + "0" * 64, name="foreign")
+    holder.hold(ids[3], 5, blueprint["digest"], name="dying", desired="DELETED")
+    with holder:
+        wait_until(lambda: len(api.get(f"{path}/adoptable")["items"]) == 4, 10)
+        items = {item["id"]: item for item in api.get(f"{path}/adoptable")["items"]}
+        assert items[ids[0]]["blueprint"]["name"] == blueprint["name"] and "blueprint" not in items[ids[2]]
+        adopted = api.post(f"{path}/adoptable/{ids[0]}", expect=201)
+        assert (adopted["id"], adopted["name"], adopted["generation"], adopted["hostId"]) == (ids[0], "held", 4, holder.host_id)
+        assert api.post(f"{path}/adoptable/{ids[0]}", expect=201)["id"] == ids[0], "a repeat"
+        wait_until(lambda: holder.held[ids[0]] == 4, 10, "the host being told of the higher generation")
+        taken = api.problem("POST", f"{path}/adoptable/{ids[1]}", 409, "already_exists")
+        assert "another name" in taken["fix"]
+        assert api.post(f"{path}/adoptable/{ids[1]}", {"name": "held-2"}, expect=201)["name"] == "held-2"
+        missing = api.problem("POST", f"{path}/adoptable/{ids[2]}", 409, "failed_precondition")
+        assert missing["reason"] == "blueprint_missing" and "0" * 64 in missing["detail"]
+        assert api.problem("POST", f"{path}/adoptable/{ids[3]}", 409, "failed_precondition")["reason"] == "sandbox_deleting"
+        api.problem("POST", f"{path}/adoptable/sbx_{UNKNOWN}", 404, "not_found")
+        assert {item["id"] for item in api.get(f"{path}/adoptable")["items"]} == {ids[2], ids[3]}
+        holder.fence = "0123456789abcdef" * 2
+        changed = api.problem("POST", f"{path}/deletion-confirmations", 409, "failed_precondition", json={"fence": "f" * 32})
+        assert changed["reason"] == "fence_changed"
+        assert api.post(f"{path}/deletion-confirmations", {"fence": holder.fence}, expect=200) == {"fence": holder.fence, "released": 3}
+        lines = [line["action"] for line in api.list_all("/api/audit")]
+        assert lines.count("sandbox.adopt") == 2 and lines.count("host.confirm_deletions") == 2
+        for sandbox_id in ids[:2]:
+            api.delete_sandbox(sandbox_id)
+    api.problem("POST", f"{path}/deletion-confirmations", 409, "failed_precondition", json={"fence": holder.fence})
+    api.delete(path, expect=204)
+
+
 def walk_sandboxes(api, host, blueprint):
     everything = dict(name="walked", blueprint=blueprint["digest"], hostId=host.host_id, requiredTags={"zone": "a"},
                       requiredTraits=["amd64"], command=["sleep", "inf"], env={"A": "ä"}, workingDir="/", user="0:0",
@@ -232,6 +271,7 @@ def test_every_operation_answers_as_promised(stack, api, host, blueprint):
     walk_tokens_and_keys(api)
     walk_blueprints(api)
     walk_hosts(api, host)
+    walk_adoption(stack, api, blueprint)
     walk_sandboxes(api, host, blueprint)
     walk_session(api)
     walk_audit(api, host)

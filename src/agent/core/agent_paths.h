@@ -7,6 +7,7 @@
 //   │   ├── credential.pem          0600, P-256 private key and client certificate, replaced together at each renewal
 //   │   └── ca.pem                  CA certificates to trust
 //   ├── guest/<sha256>/gstacks-guest   the guest binary that sandboxes were started with, by content
+//   ├── confirmed-deletions         a fence id that root on this host has confirmed; taken and removed by the agent
 //   └── cache/                      blueprint blobs (see agent/blueprints)
 //   <run>/                          /run/gstacks/agent, 0700, gone after a reboot
 //   ├── agent.lock                  flock: one agent per state directory
@@ -33,6 +34,7 @@ class AgentPaths {
   [[nodiscard]] std::string caFile() const { return identityDir() + "/ca.pem"; }
   [[nodiscard]] std::string guestDir() const { return state_ + "/guest"; }
   [[nodiscard]] std::string cacheDir() const { return state_ + "/cache"; }
+  [[nodiscard]] std::string confirmedDeletions() const { return state_ + "/confirmed-deletions"; }
   [[nodiscard]] std::string lockFile() const { return run_ + "/agent.lock"; }
   [[nodiscard]] std::string sandboxesDir() const { return run_ + "/sandboxes"; }
   [[nodiscard]] std::string sandboxDir(const SandboxId& id) const { return sandboxesDir() + "/" + id.text(); }

@@ -15,6 +15,36 @@ std::string joinTraits(const YAML::Node& node) {
   return out;
 }
 
+Result<std::uint32_t> numberWithin(const YAML::Node& node, std::string_view key, std::uint32_t least, std::uint32_t most) {
+  const auto value = node.as<std::uint64_t>();
+  if (value < least || value > most) {
+    return fail(ErrorCode::kInvalidArgument, fmt::format("deletionFence.{} must be {} to {}, and is {}", key, least, most, value));
+  }
+  return static_cast<std::uint32_t>(value);
+}
+
+Result<DeletionFenceLimits> readFence(const YAML::Node& node) {
+  DeletionFenceLimits limits;
+  if (!node.IsMap()) return fail(ErrorCode::kInvalidArgument, "deletionFence must hold a map of limits");
+  for (const auto& entry : node) {
+    const auto key = entry.first.as<std::string>();
+    if (key == "percent") {
+      GS_TRY(limits.percent, numberWithin(entry.second, key, 1, 100));
+    } else if (key == "atLeast") {
+      GS_TRY(limits.atLeast, numberWithin(entry.second, key, 1, 100'000));
+    } else if (key == "windowSeconds") {
+      GS_TRY(const auto seconds, numberWithin(entry.second, key, 1, 24 * 3600));
+      limits.window = Millis(std::int64_t{seconds} * 1000);
+    } else if (key == "remoteConfirmation") {
+      limits.remote = entry.second.as<bool>() ? RemoteConfirmation::kTaken : RemoteConfirmation::kRefused;
+    } else {
+      return fail(makeError(ErrorCode::kInvalidArgument, fmt::format("unknown setting 'deletionFence.{}'", key))
+                      .withFix("known: percent, atLeast, windowSeconds, remoteConfirmation"));
+    }
+  }
+  return limits;
+}
+
 Result<AgentConfig> read(const std::string& path) {
   AgentConfig config;
   const YAML::Node root = YAML::LoadFile(path);
@@ -34,9 +64,13 @@ Result<AgentConfig> read(const std::string& path) {
       config.traits = joinTraits(entry.second);
     } else if (key == "diskReserveBytes") {
       config.diskReserveBytes = entry.second.as<std::uint64_t>();
+    } else if (key == "deletionFence") {
+      auto limits = readFence(entry.second);
+      if (!limits) return fail(std::move(limits).error().context(path));
+      config.deletionFence = *limits;
     } else {
       return fail(makeError(ErrorCode::kInvalidArgument, fmt::format("{}: unknown setting '{}'", path, key))
-                      .withFix("known: stateDir, runDir, dockerSocket, guestPath, traits, diskReserveBytes"));
+                      .withFix("known: stateDir, runDir, dockerSocket, guestPath, traits, diskReserveBytes, deletionFence"));
     }
   }
   return config;

@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "agent/core/deletion_fence.h"
 #include "base/result.h"
 
 namespace gs {
@@ -18,6 +19,7 @@ struct AgentConfig {
   std::string guestPath;  // empty: gstacks-guest beside this program
   std::string traits;     // comma-separated; AGENT_TRAITS is appended
   std::uint64_t diskReserveBytes = 1ULL << 30;
+  DeletionFenceLimits deletionFence;
 };
 
 enum class ConfigFile : std::uint8_t { kMustExist, kMayBeMissing };

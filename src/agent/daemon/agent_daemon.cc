@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "agent/daemon/deletions_command.h"
 #include "agent/daemon/host_picture.h"
 #include "agent/daemon/startup_memory.h"
 #include "agent/sessions/exec_session.h"
@@ -36,6 +37,7 @@ AgentDaemon::AgentDaemon(asio::io_context& loop, Start start)
       probe_({"", start.config.stateDir, start.config.traits}),
       facts_(probe_.readFacts()),
       diskReserve_(start.config.diskReserveBytes),
+      fence_(start.config.deletionFence),
       pool_(2),
       database_(std::move(start.database)),
       journal_(database_),
@@ -70,7 +72,8 @@ SandboxParts AgentDaemon::sandboxParts(const Start& start) {
           start.identity.hostId,
           facts_.bootId,
           start.guestBinary,
-          [this] { return checkRoom(); }};
+          [this] { return checkRoom(); },
+          fence_};
 }
 
 Result<std::unique_ptr<GuestChannel>> AgentDaemon::openGuestChannel(const SandboxId& id) {
@@ -133,7 +136,37 @@ std::vector<HostCondition> AgentDaemon::hostConditions() {
                    "they are left as they are and adopted when the control plane assigns them again; docker ps "
                    "--filter label=gstacks.managed=1 lists them"});
   }
+  if (const auto held = supervisor_.heldDestructions(); !held.empty()) out.push_back(deletionsHeld(held, fence_));
   return out;
+}
+
+std::optional<HeldSandbox> AgentDaemon::findHeld(const SandboxId& id) {
+  const auto* record = supervisor_.find(id);
+  if (record == nullptr) return std::nullopt;
+  HeldSandbox held{record->assignment, std::nullopt};
+  if (record->observation.sequence != 0) held.observation = record->observation;
+  return held;
+}
+
+Task<Result<std::uint32_t>> AgentDaemon::confirmDeletions(std::string fence) {
+  if (fence_.remote == RemoteConfirmation::kRefused) {
+    co_return fail(makeError(ErrorCode::kPermissionDenied, "this host takes confirmations of deletions on the host alone")
+                       .withReason("confirm_on_host")
+                       .withFix("on the host: gstacks-agent deletions list, then gstacks-agent deletions confirm --fence ID"));
+  }
+  auto released = co_await supervisor_.confirmDestructions(std::move(fence));
+  tellChangedFacts();
+  co_return released;
+}
+
+Task<void> AgentDaemon::takeLocalConfirmation() {
+  auto fence = takeConfirmation(paths_);
+  if (!fence) {
+    logWarn("confirmation_not_taken", {{"error", fence.error().describe()}});
+  } else if (!fence->empty()) {
+    const auto released = co_await supervisor_.confirmDestructions(std::move(*fence));
+    if (!released) logWarn("confirmation_not_taken", {{"error", released.error().describe()}});
+  }
 }
 
 Status AgentDaemon::checkRoom() const {
@@ -210,6 +243,7 @@ Task<void> AgentDaemon::watchHealth() {
       facts_.conditions = report.conditions;
     }
     if (report.health.state != RuntimeState::kHealthy) supervisor_.runtimeLost();
+    co_await takeLocalConfirmation();
     tellChangedFacts();
   }
 }

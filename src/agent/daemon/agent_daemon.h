@@ -40,6 +40,8 @@ class AgentDaemon final : private LinkDelegate, private BlueprintProvider {
   [[nodiscard]] Task<AssignmentAck> assign(Assignment assignment) override;
   void acknowledge(const SandboxId& id, std::uint64_t sequence) override { supervisor_.acknowledge(id, sequence); }
   void openChannels(std::vector<SecretString> tickets) override { channels_.open(std::move(tickets)); }
+  [[nodiscard]] std::optional<HeldSandbox> findHeld(const SandboxId& id) override;
+  [[nodiscard]] Task<Result<std::uint32_t>> confirmDeletions(std::string fence) override;
   void linkUp(std::uint64_t epoch) override;
   void identityRenewed(const HostIdentity& identity) override;
   // BlueprintProvider
@@ -51,6 +53,8 @@ class AgentDaemon final : private LinkDelegate, private BlueprintProvider {
   // What an operator should mend about the host itself: clock, disk.
   [[nodiscard]] std::vector<HostCondition> hostConditions();
   void tellChangedFacts();
+  // A confirmation that root on this host has put into the state directory; see deletions_command.h.
+  [[nodiscard]] Task<void> takeLocalConfirmation();
   // Whether one more sandbox may be made: the disk reserve is for journal and link (design §4, rule 12).
   [[nodiscard]] Status checkRoom() const;
   [[nodiscard]] Task<void> rememberEpoch(std::uint64_t epoch);
@@ -64,6 +68,7 @@ class AgentDaemon final : private LinkDelegate, private BlueprintProvider {
   HostFacts facts_;
   HostFacts told_;  // as the control plane has them
   std::uint64_t diskReserve_;
+  DeletionFenceLimits fence_;
   BlockingPool pool_;
   DatabaseThread database_;
   Journal journal_;

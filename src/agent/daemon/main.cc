@@ -17,6 +17,7 @@
 
 #include "agent/daemon/agent_daemon.h"
 #include "agent/daemon/agent_database.h"
+#include "agent/daemon/deletions_command.h"
 #include "agent/daemon/guest_binary.h"
 #include "agent/daemon/host_picture.h"
 #include "agent/link/enrollment.h"
@@ -32,6 +33,7 @@ struct Options {
   bool configGiven = false;
   std::string stateDir, runDir, dockerSocket, guestPath;
   std::string server, tokenFile, name;
+  std::string fence;
   bool leaks = false, json = false;
   std::int64_t minimumAgeSeconds = 60;
 };
@@ -196,6 +198,21 @@ int runDoctor(const Options& options) {
   return problems == 0 ? 0 : 1;
 }
 
+int runDeletions(const Options& options) {
+  const auto config = loadConfig(options);
+  if (!config) return report(config.error());
+  const AgentPaths paths(config->stateDir, config->runDir);
+  const auto held = readHeldDestructions(paths);
+  if (!held) return report(held.error());
+  if (options.fence.empty()) {
+    fmt::print("{}", describeHeld(*held));
+    return 0;
+  }
+  if (const auto confirmed = confirmOnHost(paths, *held, options.fence); !confirmed) return report(confirmed.error());
+  fmt::print("confirmed: the agent deletes {} within a few seconds, or at its next start\n", held->size());
+  return 0;
+}
+
 int run(int argc, char** argv) {
   CLI::App app{"gstacks-agent makes this machine a host of a GlobalStacks cluster."};
   app.set_version_flag("--version", std::string(versionString()));
@@ -222,6 +239,11 @@ int run(int argc, char** argv) {
   doctorCommand->add_flag("--json", options.json, "Report as JSON")->needs(leaksFlag);
   doctorCommand->add_option("--min-age", options.minimumAgeSeconds, "Leave out what is younger, in seconds")
       ->needs(leaksFlag)->check(CLI::NonNegativeNumber)->capture_default_str();
+  auto* deletionsCommand = app.add_subcommand("deletions", "Deletions that wait because too many were wished at once");
+  deletionsCommand->require_subcommand(1);
+  deletionsCommand->add_subcommand("list", "Show them, with the id to confirm them by");
+  deletionsCommand->add_subcommand("confirm", "Let exactly these go on")
+      ->add_option("--fence", options.fence, "The id that `deletions list` shows")->required();
   auto* versionCommand = app.add_subcommand("version", "Print the version");
 
   CLI11_PARSE(app, argc, argv);
@@ -238,6 +260,7 @@ int run(int argc, char** argv) {
                identity->clusterId.text());
     return 0;
   }
+  if (deletionsCommand->parsed()) return runDeletions(options);
   if (doctorCommand->parsed()) return runDoctor(options);
   return runAgent(options);
 }

@@ -112,7 +112,7 @@ Task<Status> ControlLink::runLink() {
   GS_CO_TRY(const auto socket, co_await dial_(executor_, identity_, Deadline::after(kDialTime)));
 
   Hello hello;
-  hello.features = {"exec", "terminal"};
+  hello.features = {"exec", "terminal", "adoption", "deletion_fence"};
   hello.facts = delegate_.facts();
   hello.telemetry = delegate_.telemetry();
   hello.assignmentsDigest = assignmentsDigest(delegate_.versions());
@@ -212,6 +212,15 @@ Task<Status> ControlLink::receive(ServerMessage message) {
     send(Inventory{delegate_.versions()});
   } else if (auto* channels = std::get_if<OpenChannels>(&message.body)) {
     delegate_.openChannels(std::move(channels->tickets));
+  } else if (const auto* request = std::get_if<HeldRequest>(&message.body)) {
+    for (const auto& id : request->sandboxIds) {
+      if (auto held = delegate_.findHeld(id)) send(std::move(*held));
+    }
+  } else if (auto* confirmed = std::get_if<ConfirmDeletions>(&message.body)) {
+    const auto released = co_await delegate_.confirmDeletions(std::move(confirmed->fenceId));
+    ConfirmDeletionsReply reply{confirmed->requestId, std::nullopt, released.value_or(0)};
+    if (!released) reply.error = released.error();
+    send(std::move(reply));
   } else if (auto* reply = std::get_if<BlobCredentialReply>(&message.body)) {
     const auto found = pending_.find(reply->requestId);
     if (found != pending_.end()) {

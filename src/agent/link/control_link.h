@@ -28,6 +28,12 @@ class LinkDelegate {
   virtual void acknowledge(const SandboxId& id, std::uint64_t sequence) = 0;
   // Each ticket is good for one data channel; see session.proto.
   virtual void openChannels(std::vector<SecretString> tickets) = 0;
+  // What it holds of the sandbox; nothing: it does not.
+  [[nodiscard]] virtual std::optional<HeldSandbox> findHeld(const SandboxId& /*id*/) { return std::nullopt; }
+  // Errors and repeats as ConfirmDeletions says; returns how many were released.
+  [[nodiscard]] virtual Task<Result<std::uint32_t>> confirmDeletions(std::string /*fence*/) {
+    co_return fail(ErrorCode::kUnimplemented, "this agent holds no deletions");
+  }
   virtual void linkUp(std::uint64_t epoch) = 0;
   virtual void identityRenewed(const HostIdentity& identity) = 0;
 };

@@ -103,6 +103,19 @@ Status quarantine(Database& db, const StoredRow& row) {
   return {};
 }
 
+Status writeState(Database& db, const std::string& key, const std::string& value) {
+  GS_CHECK(db.execute("INSERT INTO agent_state (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = $2",
+                      {key, value}));
+  return {};
+}
+
+std::string releaseKey(const SandboxId& id) { return std::string(kReleaseKeyPrefix) + id.text(); }
+
+Status writeReleases(Database& db, const std::vector<Journal::Release>& releases) {
+  for (const auto& [id, generation] : releases) GS_CHECK(writeState(db, releaseKey(id), fmt::format("{}", generation)));
+  return {};
+}
+
 }  // namespace
 
 Task<Result<std::vector<SandboxRecord>>> Journal::load() {
@@ -161,9 +174,33 @@ Task<Status> Journal::save(SandboxRecord record) {
 }
 
 Task<Status> Journal::forget(SandboxId id) {
-  co_return co_await database_->run([id](Database& db) -> Status {
+  co_return co_await database_->transact([id](Database& db) -> Status {
     GS_CHECK(db.execute("DELETE FROM sandbox WHERE sandbox_id = $1", {id.text()}));
+    GS_CHECK(db.execute("DELETE FROM agent_state WHERE key = $1", {releaseKey(id)}));
     return {};
+  });
+}
+
+Task<Status> Journal::release(std::vector<Release> releases) {
+  co_return co_await database_->transact([releases = std::move(releases)](Database& db) { return writeReleases(db, releases); });
+}
+
+Task<Result<std::map<SandboxId, std::uint64_t>>> Journal::loadReleases(std::vector<Release> wished) {
+  using Releases = std::map<SandboxId, std::uint64_t>;
+  co_return co_await database_->transact([wished = std::move(wished)](Database& db) -> Result<Releases> {
+    GS_TRY(const auto begun, db.queryOne("SELECT value FROM agent_state WHERE key = $1", {std::string(kReleasesBegunKey)},
+                                         [](const Row& r) { return r.text(0); }));
+    if (!begun) {
+      GS_CHECK(writeReleases(db, wished));
+      GS_CHECK(writeState(db, std::string(kReleasesBegunKey), "1"));
+    }
+    Releases out;
+    GS_CHECK(db.query("SELECT key, value FROM agent_state WHERE substr(key, 1, $1) = $2",
+                      {static_cast<std::int64_t>(kReleaseKeyPrefix.size()), std::string(kReleaseKeyPrefix)}, [&](const Row& r) {
+                        auto id = SandboxId::parse(r.text(0).substr(kReleaseKeyPrefix.size()));
+                        if (id) out[*id] = std::strtoull(r.text(1).c_str(), nullptr, 10);
+                      }));
+    return out;
   });
 }
 
@@ -176,11 +213,7 @@ Task<Result<std::string>> Journal::readValue(std::string key) {
 }
 
 Task<Status> Journal::writeValue(std::string key, std::string value) {
-  co_return co_await database_->run([key, value](Database& db) -> Status {
-    GS_CHECK(db.execute("INSERT INTO agent_state (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = $2",
-                        {key, value}));
-    return {};
-  });
+  co_return co_await database_->run([key, value](Database& db) { return writeState(db, key, value); });
 }
 
 }  // namespace gs

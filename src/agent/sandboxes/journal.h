@@ -8,6 +8,8 @@
 // checksum that does not fit, and its additions count as not known. A damaged addition is the same: a fact less, no row.
 #pragma once
 
+#include <map>
+#include <utility>
 #include <vector>
 
 #include "agent/core/sandbox_model.h"
@@ -38,6 +40,10 @@ inline constexpr Migration kJournalMigrations[] = {
      "ALTER TABLE sandbox ADD COLUMN additions_checksum TEXT NOT NULL DEFAULT ''",
      Tolerance::kAddsOnly}};
 
+// In agent_state, which every version keeps: an agent from before the fence ignores them.
+inline constexpr std::string_view kReleaseKeyPrefix = "destruction_released/";  // + sandbox id; value: generation
+inline constexpr std::string_view kReleasesBegunKey = "destruction_releases";
+
 class Journal {
  public:
   explicit Journal(DatabaseThread& database) : database_(&database) {}
@@ -46,8 +52,16 @@ class Journal {
   [[nodiscard]] Task<Result<std::vector<SandboxRecord>>> load();
   // Inserts or replaces. Returns when it is on disk. kResourceExhausted: the disk is full and nothing changed.
   [[nodiscard]] Task<Status> save(SandboxRecord record);
-  // Unknown: success.
+  // With its release. Unknown: success.
   [[nodiscard]] Task<Status> forget(SandboxId id);
+
+  // Destructions that go on: the sandbox and the generation of the destruction (core/deletion_fence.h). What is wished and
+  // not released is held, so each is written before the assignment that asks for it. All or none; repeat: the same.
+  using Release = std::pair<SandboxId, std::uint64_t>;
+  [[nodiscard]] Task<Status> release(std::vector<Release> releases);
+  // To be asked once at the start, with the destructions in the journal. A journal from before there were releases has
+  // them all released here.
+  [[nodiscard]] Task<Result<std::map<SandboxId, std::uint64_t>>> loadReleases(std::vector<Release> wished);
 
   // Small named values that must survive: the last link epoch. Absent: empty.
   [[nodiscard]] Task<Result<std::string>> readValue(std::string key);

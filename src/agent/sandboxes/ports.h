@@ -6,6 +6,7 @@
 #include <string>
 
 #include "agent/core/agent_paths.h"
+#include "agent/core/deletion_fence.h"
 #include "agent/guest_channel/guest_channel.h"
 #include "agent/runtimes/runtime.h"
 #include "agent/sandboxes/journal.h"
@@ -40,6 +41,7 @@ struct SandboxParts {
   // Asked before each creation of a container: kResourceExhausted, reason "disk_full", when the host has no room for one
   // more (rule 12). Nothing: there always is.
   std::function<Status()> checkRoom{};
+  DeletionFenceLimits fence{};
 };
 
 }  // namespace gs

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "agent/core/deletion_fence.h"
 #include "base/crash_point.h"
 #include "base/log.h"
 
@@ -57,6 +58,18 @@ Task<void> SandboxActor::stop() {
 void SandboxActor::wake() {
   ++changes_;
   changed_.notifyAll();
+}
+
+void SandboxActor::hold() {
+  held_ = true;
+  wake();
+}
+
+void SandboxActor::release() {
+  held_ = false;
+  // What it was like before is long ago.
+  facts_.container = Seen::kUnknown;
+  wake();
 }
 
 void SandboxActor::hint() {
@@ -120,7 +133,7 @@ Task<void> SandboxActor::run() {
     const auto generation = record_.assignment.generation;
     const auto seen = changes_;
     facts_.restartDue = restartAt_ && restartAt_->expired();
-    const Decision decision = decide(record_, facts_);
+    const Decision decision = held_ ? decideHeld(record_) : decide(record_, facts_);
     if (decision.observe) stage(*decision.observe);
     if (decision.step == Step::kFinish) break;
     Status done;

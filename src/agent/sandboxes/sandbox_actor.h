@@ -35,6 +35,10 @@ class SandboxActor {
   // Success when the present assignment is on disk, after another try if need be. kUnavailable: it is not.
   [[nodiscard]] Task<Status> ensureJournalled();
   void acknowledge(std::uint64_t sequence);
+  // Between hold() and release() nothing is done to the sandbox, whatever its assignment asks for (core/deletion_fence.h).
+  void hold();
+  void release();
+  [[nodiscard]] bool held() const { return held_; }
   // The container may have changed: look when there is nothing better to do.
   void hint();
   // The engine went away, perhaps for a moment only: an end of the container that is found next may be its doing, where
@@ -111,6 +115,7 @@ class SandboxActor {
   std::uint64_t changes_ = 0;
   bool hinted_ = false;
   std::optional<Deadline> restartAt_;  // the end of the wait before a restart by the policy
+  bool held_ = false;
   Backoff backoff_;
   TaskGroup tasks_;
   TaskGroup guestTasks_;

@@ -13,14 +13,23 @@ constexpr Millis kStrangersEvery{60'000};
 }  // namespace
 
 Supervisor::Supervisor(SandboxParts parts, ObservationSink sink)
-    : parts_(std::move(parts)), sink_(std::move(sink)), tasks_(parts_.executor) {}
+    : parts_(std::move(parts)), sink_(std::move(sink)), fence_(parts_.fence), tasks_(parts_.executor) {}
 
 Supervisor::~Supervisor() = default;
 
 Task<Status> Supervisor::recover() {
   GS_CO_TRY(auto records, co_await parts_.journal.load());
   logInfo("sandboxes_recovered", {{"count", records.size()}});
-  for (auto& record : records) addActor(std::move(record));
+  std::vector<Journal::Release> wished;
+  for (const auto& record : records) {
+    if (const auto generation = destructionOf(record.assignment)) wished.emplace_back(record.assignment.sandboxId, generation);
+  }
+  GS_CO_TRY(const auto released, co_await parts_.journal.loadReleases(std::move(wished)));
+  for (auto& record : records) {
+    const auto found = released.find(record.assignment.sandboxId);
+    const bool held = destructionOf(record.assignment) > (found == released.end() ? 0 : found->second);
+    addActor(std::move(record), held ? Destruction::kHeld : Destruction::kReleased);
+  }
   tasks_.spawn("runtime watch", watchRuntime());
   tasks_.spawn("strangers", watchStrangers());
   co_return Status();
@@ -32,10 +41,11 @@ Task<void> Supervisor::stop() {
   actors_.clear();
 }
 
-void Supervisor::addActor(SandboxRecord record) {
+void Supervisor::addActor(SandboxRecord record, Destruction destruction) {
   const SandboxId id = record.assignment.sandboxId;
   auto actor = std::make_unique<SandboxActor>(parts_, std::move(record), sink_,
                                               [this, id] { tasks_.spawn("reap " + id.text(), reap(id)); });
+  if (destruction == Destruction::kHeld) actor->hold();
   actor->start();
   actors_[id] = std::move(actor);
 }
@@ -46,13 +56,64 @@ Task<void> Supervisor::reap(SandboxId id) {
   if (found == actors_.end()) co_return;
   const auto actor = std::move(found->second);
   actors_.erase(found);
+  fence_.gone(takenSince(id), parts_.clock.steadyNow());
+  takenAt_.erase(id);
   co_await actor->stop();
+}
+
+Task<Result<Supervisor::Destruction>> Supervisor::fence(Assignment assignment, const SandboxActor* actor) {
+  const auto destruction = destructionOf(assignment);
+  bool held = actor != nullptr && actor->held();
+  if (destroysAnew(assignment, actor == nullptr ? nullptr : &actor->record())) {
+    const bool uncounted = actor == nullptr && !strangers_.contains(assignment.sandboxId);
+    const std::size_t present = actors_.size() + strangers().size() + (uncounted ? 1 : 0);
+    held = fence_.judge(takenSince(assignment.sandboxId), present, parts_.clock.steadyNow()) == DeletionFence::Verdict::kHeld || held;
+  }
+  if (held) {
+    logWarn("destruction_held", {{"sandbox", assignment.sandboxId.text()}, {"generation", destruction}});
+    co_return Destruction::kHeld;
+  }
+  if (destruction > 0) GS_CO_CHECK(co_await parts_.journal.release({{assignment.sandboxId, destruction}}));
+  co_return Destruction::kReleased;
+}
+
+std::vector<HeldDestruction> Supervisor::heldDestructions() const {
+  std::vector<HeldDestruction> out;
+  for (const auto& [id, actor] : actors_) {
+    const auto& assignment = actor->record().assignment;
+    if (actor->held()) out.push_back({id, destructionOf(assignment), assignment.spec.name});
+  }
+  return out;
+}
+
+Task<Result<std::uint32_t>> Supervisor::confirmDestructions(std::string fence) {
+  if (!fence.empty() && fence == confirmedFence_) co_return confirmedCount_;
+  const auto held = heldDestructions();
+  if (held.empty() || fenceId(held) != fence) {
+    co_return fail(makeError(ErrorCode::kFailedPrecondition,
+                             held.empty() ? "no deletions are held on this host" : "other deletions are held by now than were confirmed")
+                       .withReason("fence_changed")
+                       .withFix("look at what is held now, and confirm that"));
+  }
+  std::vector<Journal::Release> releases;
+  for (const auto& each : held) releases.emplace_back(each.sandboxId, each.generation);
+  crashPoint("confirm_deletions.before");
+  GS_CO_CHECK(co_await parts_.journal.release(std::move(releases)));
+  crashPoint("confirm_deletions.after");
+  confirmedFence_ = std::move(fence);
+  confirmedCount_ = static_cast<std::uint32_t>(held.size());
+  for (const auto& each : held) {
+    const auto found = actors_.find(each.sandboxId);
+    // A newer wish that came meanwhile was held for itself, and was not confirmed.
+    if (found != actors_.end() && destructionOf(found->second->record().assignment) == each.generation) found->second->release();
+  }
+  logInfo("deletions_confirmed", {{"fence", confirmedFence_}, {"count", confirmedCount_}});
+  co_return confirmedCount_;
 }
 
 Task<AssignmentAck> Supervisor::assign(Assignment assignment) {
   AssignmentAck ack{assignment.sandboxId, assignment.generation, std::nullopt};
-  const auto found = actors_.find(assignment.sandboxId);
-  SandboxActor* const actor = found == actors_.end() ? nullptr : found->second.get();
+  SandboxActor* actor = findActor(assignment.sandboxId);
   const auto verdict = checkAssignment(assignment, actor == nullptr ? nullptr : &actor->record());
   if (!verdict) {
     ack.refusal = verdict.error();
@@ -64,8 +125,15 @@ Task<AssignmentAck> Supervisor::assign(Assignment assignment) {
     if (const auto saved = co_await actor->ensureJournalled(); !saved) ack.refusal = saved.error();
     co_return ack;
   }
+  const auto destruction = co_await fence(assignment, actor);
+  if (!destruction) {
+    ack.refusal = destruction.error();
+    co_return ack;
+  }
+  actor = findActor(assignment.sandboxId);  // it may have gone meanwhile
   crashPoint("assign.before");
   if (actor != nullptr) {
+    if (*destruction == Destruction::kHeld) actor->hold();
     if (const auto saved = co_await actor->assign(std::move(assignment)); !saved) ack.refusal = saved.error();
     crashPoint("assign.after");
     co_return ack;
@@ -76,8 +144,10 @@ Task<AssignmentAck> Supervisor::assign(Assignment assignment) {
     co_return ack;
   }
   crashPoint("assign.after");
+  // One that is here without a record is older than the record will be, and before the first look nobody knows.
+  if (lookedForStrangers_ && !strangers_.contains(record.assignment.sandboxId)) takenAt_.emplace(record.assignment.sandboxId, parts_.clock.steadyNow());
   // A repeat may have come while this one was being written.
-  if (!actors_.contains(record.assignment.sandboxId)) addActor(std::move(record));
+  if (!actors_.contains(record.assignment.sandboxId)) addActor(std::move(record), *destruction);
   co_return ack;
 }
 
@@ -88,7 +158,7 @@ void Supervisor::acknowledge(const SandboxId& id, std::uint64_t sequence) {
 
 std::vector<AssignmentVersion> Supervisor::versions() const {
   std::vector<AssignmentVersion> out;
-  for (const auto& [id, actor] : actors_) out.push_back({id, actor->record().assignment.generation});
+  for (const auto& [id, actor] : actors_) out.push_back({id, actor->record().assignment.generation, actor->record().observation.sequence});
   return out;
 }
 

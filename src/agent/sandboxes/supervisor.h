@@ -28,6 +28,12 @@ class Supervisor {
   [[nodiscard]] Task<AssignmentAck> assign(Assignment assignment);
   void acknowledge(const SandboxId& id, std::uint64_t sequence);
 
+  // Destructions that wait for a confirmation, by id; see core/deletion_fence.h.
+  [[nodiscard]] std::vector<HeldDestruction> heldDestructions() const;
+  // Releases all of them, on disk before this returns. kFailedPrecondition (fence_changed): `fence` names another set. The
+  // last one that was confirmed since the start: success again.
+  [[nodiscard]] Task<Result<std::uint32_t>> confirmDestructions(std::string fence);
+
   // What is on record of it; nothing: no such sandbox here. Until the next co_await.
   [[nodiscard]] const SandboxRecord* find(const SandboxId& id) const {
     const auto found = actors_.find(id);
@@ -48,7 +54,18 @@ class Supervisor {
   [[nodiscard]] Task<Result<std::unique_ptr<GuestExec>>> startExec(SandboxId id, ProcessSpec process, Deadline deadline);
 
  private:
-  void addActor(SandboxRecord record);
+  enum class Destruction : std::uint8_t { kReleased, kHeld };
+  void addActor(SandboxRecord record, Destruction destruction);
+  // Whether the accepted assignment may do what it asks for. A release is on disk when this returns.
+  [[nodiscard]] Task<Result<Destruction>> fence(Assignment assignment, const SandboxActor* actor);
+  [[nodiscard]] std::optional<SteadyTime> takenSince(const SandboxId& id) const {
+    const auto found = takenAt_.find(id);
+    return found == takenAt_.end() ? std::nullopt : std::optional(found->second);
+  }
+  [[nodiscard]] SandboxActor* findActor(const SandboxId& id) const {
+    const auto found = actors_.find(id);
+    return found == actors_.end() ? nullptr : found->second.get();
+  }
   [[nodiscard]] Task<void> watchRuntime();
   [[nodiscard]] Task<void> reap(SandboxId id);
   [[nodiscard]] Task<void> watchStrangers();
@@ -59,6 +76,10 @@ class Supervisor {
   std::map<SandboxId, std::unique_ptr<SandboxActor>> actors_;
   std::set<SandboxId> strangers_;  // containers of this host, seen at the last look, that had no actor then
   bool lookedForStrangers_ = false;
+  DeletionFence fence_;
+  std::map<SandboxId, SteadyTime> takenAt_;  // those that came since the start
+  std::string confirmedFence_;
+  std::uint32_t confirmedCount_ = 0;
   TaskGroup tasks_;
 };
 

@@ -31,6 +31,11 @@ class FakeRuntime final : public Runtime {
     (void)changes_.tryPush(id);
   }
 
+  std::size_t countRunning() const {
+    return static_cast<std::size_t>(
+        std::ranges::count_if(containers, [](const auto& each) { return each.second.phase == ContainerPhase::kRunning; }));
+  }
+
   // As an event of the engine's that tells nothing new: its "start" comes after the start was seen by looking.
   void touch(const SandboxId& id) { (void)changes_.tryPush(id); }
 
@@ -176,6 +181,7 @@ class SupervisorTest : public ::testing::Test {
                        AgentPaths("/nonexistent", std::filesystem::temp_directory_path() / "gs-supervisor-test"),
                        HostId::make(), "boot-1", "/guest"};
     parts.checkRoom = [this] { return room_; };
+    parts.fence = fence_;
     parts.openGuestChannel = [this](const SandboxId&) -> Result<std::unique_ptr<GuestChannel>> {
       auto guest = std::make_unique<FakeGuest>(loop_.get_executor());
       guest_ = guest.get();
@@ -219,6 +225,7 @@ class SupervisorTest : public ::testing::Test {
   SandboxId id_;
   FakeGuest* guest_ = nullptr;
   Status room_;
+  DeletionFenceLimits fence_;
   std::vector<Observation> observations_;
   Event heard_;
 
@@ -455,6 +462,58 @@ class SupervisorTest : public ::testing::Test {
     co_await supervisor->stop();
   }
 
+  Task<void> massDeletion() {
+    fence_ = {50, 3, Millis(60'000)};
+    auto supervisor = makeSupervisor();
+    EXPECT_TRUE(co_await supervisor->recover());
+    std::vector<SandboxId> ids;
+    for (int n = 0; n < 6; ++n) {
+      id_ = ids.emplace_back(SandboxId::make());
+      EXPECT_FALSE((co_await supervisor->assign(assignment(1))).refusal);
+    }
+    const auto running = [&] { return runtime_.countRunning(); };
+    for (int i = 0; i < 1000 && supervisor->runningCount() < 6; ++i) co_await sleepFor(Millis(2));
+    EXPECT_EQ(running(), 6U);
+    // What came in the last minute would not count: after a restart nobody knows how old they are.
+    co_await supervisor->stop();
+    supervisor = makeSupervisor();
+    EXPECT_TRUE(co_await supervisor->recover());
+    for (const auto& id : ids) {
+      id_ = id;
+      EXPECT_FALSE((co_await supervisor->assign(assignment(2, DesiredState::kDeleted))).refusal) << "held ones are taken as well";
+    }
+    for (int i = 0; i < 1000 && running() > 3; ++i) co_await sleepFor(Millis(2));
+    co_await sleepFor(Millis(50));
+    EXPECT_EQ(running(), 3U) << "half of six goes, the rest waits";
+    const auto held = supervisor->heldDestructions();
+    EXPECT_EQ(held.size(), 3U);
+    EXPECT_EQ(std::ranges::count_if(observations_, [](const auto& o) { return o.reason == "deletion_held" && o.state == SandboxState::kDeleting; }), 3);
+    co_await supervisor->stop();
+
+    supervisor = makeSupervisor();
+    EXPECT_TRUE(co_await supervisor->recover());
+    co_await sleepFor(Millis(50));
+    EXPECT_EQ(running(), 3U) << "a restart is no confirmation";
+    EXPECT_EQ(supervisor->heldDestructions(), held);
+    // The same wish in a newer generation is another set.
+    const auto fence = fenceId(held);
+    id_ = held.front().sandboxId;
+    EXPECT_FALSE((co_await supervisor->assign(assignment(3, DesiredState::kDeleted))).refusal);
+    EXPECT_EQ((co_await supervisor->confirmDestructions(fence)).error().reason, "fence_changed");
+    EXPECT_EQ(running(), 3U);
+    const auto now = fenceId(supervisor->heldDestructions());
+    EXPECT_EQ(co_await supervisor->confirmDestructions(now), 3U);
+    EXPECT_EQ(co_await supervisor->confirmDestructions(now), 3U) << "a repeat gets the same answer";
+    for (int i = 0; i < 1000 && running() > 0; ++i) co_await sleepFor(Millis(2));
+    EXPECT_EQ(running(), 0U);
+    EXPECT_TRUE(supervisor->heldDestructions().empty());
+    co_await supervisor->stop();
+    supervisor = makeSupervisor();
+    EXPECT_TRUE(co_await supervisor->recover());
+    EXPECT_TRUE(supervisor->heldDestructions().empty()) << "what was confirmed stays confirmed";
+    co_await supervisor->stop();
+  }
+
   Task<void> quarantine() {
     SandboxRecord good;
     good.assignment = assignment(1);
@@ -495,6 +554,7 @@ TEST_F(SupervisorTest, AStopEndsTheWaitForARestart) { runTask(loop_, stopDuringT
 TEST_F(SupervisorTest, RemembersAnEndThatItBeganAndTheRestartsSoFar) { runTask(loop_, remembersEndsAndRestarts()); }
 TEST_F(SupervisorTest, FailsAGenerationAndTriesTheNext) { runTask(loop_, noBlueprint()); }
 TEST_F(SupervisorTest, MakesNothingWithoutRoomAndKeepsWhatThereIs) { runTask(loop_, noRoom()); }
+TEST_F(SupervisorTest, HoldsAMassDeletionUntilExactlyItIsConfirmed) { runTask(loop_, massDeletion()); }
 TEST_F(SupervisorTest, QuarantinesARowThatItCannotRead) { runTask(loop_, quarantine()); }
 
 }  // namespace

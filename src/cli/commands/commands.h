@@ -9,6 +9,7 @@ namespace gs::cli {
 void addAuthCommands(Command& root);
 void addSystemCommands(Command& root);  // whoami, version
 void addHostCommands(Command& root);
+void addHostRecoveryCommands(Command& host);  // adoption, held deletions
 void addClusterCommands(Command& root);
 void addTokenCommands(Command& root);
 void addApiKeyCommands(Command& root);

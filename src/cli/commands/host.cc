@@ -308,6 +308,7 @@ void addHostCommands(Command& root) {
         "Between TERM and KILL: 0 to 10m (default 10s)");
     drain.run([args](Context& context) { return drainHost(context, *args); });
   }
+  addHostRecoveryCommands(host);
   {
     const auto args = std::make_shared<RemoveArgs>();
     Command& remove = host.add("remove", "Remove a host: revokes its certificates and cuts its link at once");

@@ -39,6 +39,10 @@ GS_HANDLER(getHost);
 GS_HANDLER(updateHost);
 GS_HANDLER(drainHost);
 GS_HANDLER(deleteHost);
+// adoption_api.cc
+GS_HANDLER(listAdoptable);
+GS_HANDLER(adoptSandbox);
+GS_HANDLER(confirmDeletions);
 // token_api.cc
 GS_HANDLER(listTokens);
 GS_HANDLER(createToken);

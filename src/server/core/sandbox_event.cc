@@ -20,6 +20,8 @@ constexpr NamedKind kKinds[] = {
     {SandboxEventKind::kHostConnected, "host_connected"},
     {SandboxEventKind::kHostRemoved, "host_removed"},
     {SandboxEventKind::kDeleted, "deleted"},
+    {SandboxEventKind::kAdopted, "adopted"},
+    {SandboxEventKind::kRecovered, "recovered"},
 };
 
 }  // namespace

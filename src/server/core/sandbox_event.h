@@ -25,6 +25,8 @@ enum class SandboxEventKind : std::uint8_t {
   kHostConnected,
   kHostRemoved,
   kDeleted,  // the last one
+  kAdopted,    // its host held it, and it had no record
+  kRecovered,  // its host knew a later wish than the record, which came from a backup
 };
 [[nodiscard]] std::string_view sandboxEventKindName(SandboxEventKind kind);  // "stop_requested"
 [[nodiscard]] Result<SandboxEventKind> parseSandboxEventKind(std::string_view name);

@@ -16,6 +16,7 @@ constexpr std::uint16_t kShedLoad = 4429;
 constexpr std::uint16_t kUnreadable = 1007;
 constexpr std::uint16_t kServerFault = 1011;
 constexpr Millis kAskAgain{5'000};
+constexpr std::size_t kMostUnknown = 5'000;
 
 // For a host that does not know the sandbox: with what it has told of it, should it have lost its memory.
 Assignment assignmentWithMemory(const SandboxRecord& record) {
@@ -143,6 +144,9 @@ Task<std::optional<AgentLink::Refusal>> AgentLink::greet(std::string serialHex) 
   }
   namedEpoch_ = hello->lastEpoch;
   canExec_ = std::find(hello->features.begin(), hello->features.end(), "exec") != hello->features.end();
+  const auto has = [hello](std::string_view feature) { return std::ranges::find(hello->features, feature) != hello->features.end(); };
+  canTellHeld_ = has("adoption");
+  canConfirm_ = has("deletion_fence");
   Store::LinkUp up{host_, hello->protocol, hello->features, std::move(hello->facts), hello->telemetry, hub_.clock_.wallNow()};
   const auto epoch = co_await hub_.store_.linkUp(std::move(up));
   if (!epoch) co_return refusalFor(epoch.error());
@@ -171,7 +175,9 @@ Task<void> AgentLink::reconcile(std::string agentDigest) {
   if (!records->empty()) expectSessions();
   std::vector<AssignmentVersion> versions;
   for (const auto& record : *records) versions.push_back({record.id, static_cast<std::uint64_t>(record.generation)});
-  if (assignmentsDigest(std::move(versions)) != agentDigest) send(InventoryRequest{});
+  // Once after a start the digest does not suffice: a database from a backup may have lost what was said in a generation.
+  const bool fully = canTellHeld_ && hub_.compared_.insert(host_).second;
+  if (fully || assignmentsDigest(std::move(versions)) != agentDigest) send(InventoryRequest{});
 }
 
 Task<void> AgentLink::receive(AgentMessage message) {
@@ -183,6 +189,14 @@ Task<void> AgentLink::receive(AgentMessage message) {
     co_await onAssignmentAck(std::move(*ack));
   } else if (auto* inventory = std::get_if<Inventory>(&message.body)) {
     co_await onInventory(std::move(*inventory));
+  } else if (auto* told = std::get_if<HeldSandbox>(&message.body)) {
+    co_await onHeldSandbox(std::move(*told));
+  } else if (auto* reply = std::get_if<ConfirmDeletionsReply>(&message.body)) {
+    const auto found = confirmations_ ? confirmations_->find(reply->requestId) : decltype(confirmations_->begin())();
+    if (confirmations_ && found != confirmations_->end()) {
+      found->second->reply = std::move(*reply);
+      found->second->done.notifyAll();
+    }
   } else if (auto* request = std::get_if<BlobCredentialRequest>(&message.body)) {
     co_await onCredentialRequest(std::move(*request));
   } else if (auto* facts = std::get_if<FactsChanged>(&message.body)) {
@@ -208,14 +222,23 @@ Task<void> AgentLink::onInventory(Inventory inventory) {
     logError("assignments_unread", {{"host", host_.text()}, {"error", records.error().describe()}});
     co_return askAgainLater();
   }
+  unknown_.reset();
+  HeldRequest wanted;
   std::unordered_map<SandboxId, std::uint64_t> held;
-  for (const auto& version : inventory.assignments) held[version.sandboxId] = version.generation;
+  std::unordered_map<SandboxId, std::uint64_t> said;
+  for (const auto& version : inventory.assignments) {
+    held[version.sandboxId] = version.generation;
+    said[version.sandboxId] = version.sequence;
+  }
   for (const auto& record : *records) {
     const auto generation = static_cast<std::uint64_t>(record.generation);
     const auto it = held.find(record.id);
     if (it != held.end() && it->second > generation) {
       // The agent knows a wish that this database does not: it was restored from a backup. Nothing is undone.
       logWarn("agent_is_ahead", {{"host", host_.text()}, {"sandbox", record.id.text()}, {"agent", it->second}, {"here", generation}});
+    }
+    if (it != held.end() && (it->second > generation || said[record.id] > static_cast<std::uint64_t>(record.sequence))) {
+      wanted.sandboxIds.push_back(record.id);
     }
     if ((it != held.end() && it->second >= generation) || isParked(record)) continue;
     // Written here and not queued: a host may have more sandboxes than the queue holds.
@@ -225,8 +248,70 @@ Task<void> AgentLink::onInventory(Inventory inventory) {
   for (const auto& [id, generation] : held) {
     const bool known = std::any_of(records->begin(), records->end(), [&](const auto& r) { return r.id == id; });
     // Left alone: destruction needs a wish of ours, and there is none.
-    if (!known) logWarn("unknown_sandbox_on_host", {{"host", host_.text()}, {"sandbox", id.text()}});
+    if (known) continue;
+    logWarn("unknown_sandbox_on_host", {{"host", host_.text()}, {"sandbox", id.text()}});
+    wanted.sandboxIds.push_back(id);
   }
+  if (canTellHeld_ && !wanted.sandboxIds.empty()) send(std::move(wanted));
+}
+
+Task<void> AgentLink::onHeldSandbox(HeldSandbox held) {
+  const Working working(*this);
+  const SandboxId id = held.assignment.sandboxId;
+  const auto outcome = co_await hub_.store_.recoverWish(host_, held.assignment);
+  if (!outcome) {
+    logWarn("held_sandbox_not_compared", {{"host", host_.text()}, {"sandbox", id.text()}, {"error", outcome.error().describe()}});
+    co_return askAgainLater();
+  }
+  if (*outcome == Store::WishRecovery::kUnknown) {
+    if (!unknown_) unknown_ = std::make_unique<std::map<SandboxId, HeldSandbox>>();
+    // No more than an inventory holds, whatever an agent sends unasked.
+    if (unknown_->size() < kMostUnknown) unknown_->insert_or_assign(id, std::move(held));
+    co_return;
+  }
+  if (*outcome == Store::WishRecovery::kRecovered) {
+    logInfo("wish_recovered", {{"host", host_.text()}, {"sandbox", id.text()}, {"generation", held.assignment.generation}});
+  }
+  if (held.observation) {
+    // It may have been acknowledged by the database that is no more, and is not told again by itself.
+    const auto taken = co_await hub_.store_.applyObservation(host_, std::move(*held.observation));
+    if (!taken) logWarn("observation_not_applied", {{"host", host_.text()}, {"sandbox", id.text()}, {"error", taken.error().describe()}});
+  }
+  hub_.events_.notify(id);
+}
+
+std::vector<HeldSandbox> AgentLink::unknownSandboxes() const {
+  std::vector<HeldSandbox> out;
+  if (!unknown_) return out;
+  for (const auto& [id, held] : *unknown_) out.push_back(held);
+  return out;
+}
+
+Task<Result<std::uint32_t>> AgentLink::confirmDeletions(std::string fence, Deadline deadline) {
+  const auto self = shared_from_this();
+  if (!canConfirm_) {
+    co_return fail(makeError(ErrorCode::kFailedPrecondition, "the host's agent is of a version that holds no deletions")
+                       .withReason("agent_too_old"));
+  }
+  if (!confirmations_) confirmations_ = std::make_unique<std::map<std::uint64_t, std::shared_ptr<Confirmation>>>();
+  const auto id = nextRequest_++;
+  const auto pending = std::make_shared<Confirmation>(Event(hub_.executor_), std::nullopt);
+  confirmations_->emplace(id, pending);
+  send(ConfirmDeletions{id, std::move(fence)});
+  while (!pending->reply && !ended_ && !deadline.expired()) co_await pending->done.waitUntil(deadline);
+  confirmations_->erase(id);
+  if (!pending->reply) {
+    co_return fail(makeError(ErrorCode::kDeadlineExceeded, "the host did not answer; whether the deletions go on is not known")
+                       .withFix("look at the host's conditions, and repeat if they are still held"));
+  }
+  if (pending->reply->error) co_return fail(std::move(*pending->reply->error));
+  co_return pending->reply->released;
+}
+
+void AgentLink::markEnded() {
+  ended_ = true;
+  if (!confirmations_) return;
+  for (auto& [id, pending] : *confirmations_) pending->done.notifyAll();
 }
 
 Task<void> AgentLink::onAssignmentAck(AssignmentAck ack) {

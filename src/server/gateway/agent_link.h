@@ -6,6 +6,7 @@
 #pragma once
 
 #include <list>
+#include <map>
 
 #include "server/gateway/channel_pool.h"
 #include "server/gateway/gateway_hub.h"
@@ -28,13 +29,16 @@ class AgentLink : public std::enable_shared_from_this<AgentLink> {
   void takeOverFrom(const AgentLink& before) { takeover_ = Takeover{namedEpoch_, before.epoch(), before.spokenOn()}; }
   [[nodiscard]] ChannelPool& channels() { return channels_; }
   [[nodiscard]] bool canExec() const { return canExec_; }
+  [[nodiscard]] std::vector<HeldSandbox> unknownSandboxes() const;
+  // As LinkHub::confirmDeletions.
+  [[nodiscard]] Task<Result<std::uint32_t>> confirmDeletions(std::string fence, Deadline deadline);
   // The host has or gets sandboxes: worth keeping spare channels for.
   void expectSessions();
   // Nothing was heard since then; now, while a message is being worked on here.
   [[nodiscard]] SteadyTime heardAt() const;
   [[nodiscard]] bool greeted() const { return greeted_; }
   [[nodiscard]] bool ended() const { return ended_; }
-  void markEnded() { ended_ = true; }
+  void markEnded();
   // Closes the socket and drops it; run() returns no sooner than that.
   [[nodiscard]] Task<void> close(std::uint16_t code, std::string reason);
 
@@ -55,6 +59,7 @@ class AgentLink : public std::enable_shared_from_this<AgentLink> {
   void askAgainLater();
   [[nodiscard]] Task<void> askAgain();
   [[nodiscard]] Task<void> onObservation(Observation observation);
+  [[nodiscard]] Task<void> onHeldSandbox(HeldSandbox held);
   [[nodiscard]] Task<void> onCredentialRequest(BlobCredentialRequest request);
   [[nodiscard]] Task<Result<BlobCredentialReply>> credentialFor(Digest manifest);
   [[nodiscard]] Task<Result<std::vector<SandboxRecord>>> sandboxes();
@@ -73,10 +78,19 @@ class AgentLink : public std::enable_shared_from_this<AgentLink> {
   bool spokenOn_ = false;
   std::optional<Takeover> takeover_;  // to be judged when this link is spoken on
   bool canExec_ = false;
+  bool canTellHeld_ = false;
+  bool canConfirm_ = false;
   bool draining_ = false;
   bool askingAgain_ = false;
   bool closed_ = false;
   Event closing_;
+  struct Confirmation {
+    Event done;
+    std::optional<ConfirmDeletionsReply> reply;
+  };
+  std::unique_ptr<std::map<std::uint64_t, std::shared_ptr<Confirmation>>> confirmations_;  // asked for and not answered
+  std::uint64_t nextRequest_ = 1;
+  std::unique_ptr<std::map<SandboxId, HeldSandbox>> unknown_;  // told of, and no record here; rare, hence a pointer
   std::list<std::string> outbound_;  // an empty deque would cost half a kilobyte
   ChannelPool channels_;
 };

@@ -61,6 +61,21 @@ Task<Result<std::shared_ptr<WebSocket>>> GatewayHub::takeChannel(HostId host, De
   co_return co_await link->channels().take(deadline);
 }
 
+std::vector<HeldSandbox> GatewayHub::unknownSandboxes(const HostId& host) const {
+  const auto link = findLink(host);
+  return link ? link->unknownSandboxes() : std::vector<HeldSandbox>();
+}
+
+Task<Result<std::uint32_t>> GatewayHub::confirmDeletions(HostId host, std::string fence, Deadline deadline) {
+  const auto link = findLink(host);
+  if (!link) {
+    co_return fail(makeError(ErrorCode::kFailedPrecondition, "the host is not connected")
+                       .withReason("host_disconnected")
+                       .withFix("confirm on the host: gstacks-agent deletions confirm"));
+  }
+  co_return co_await link->confirmDeletions(std::move(fence), deadline);
+}
+
 Task<void> GatewayHub::serveLink(HostId host, std::string serialHex, std::shared_ptr<WebSocket> socket) {
   if (stopping_) co_return co_await socket->close(kGoingAway, "the server stops");
   const auto link = std::make_shared<AgentLink>(*this, std::move(host), std::move(socket));

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <unordered_map>
+#include <unordered_set>
 
 #include "async/task_group.h"
 #include "server/core/identity_watch.h"
@@ -38,6 +39,9 @@ class GatewayHub final : public LinkHub {
   void sendAssignment(const HostId& host, const Assignment& assignment) override;
   void cut(const HostId& host, std::uint16_t code, std::string reason) override;
   [[nodiscard]] Task<Result<std::shared_ptr<WebSocket>>> takeChannel(HostId host, Deadline deadline) override;
+
+  [[nodiscard]] std::vector<HeldSandbox> unknownSandboxes(const HostId& host) const override;
+  [[nodiscard]] Task<Result<std::uint32_t>> confirmDeletions(HostId host, std::string fence, Deadline deadline) override;
 
   // Runs a link from its Hello to its end. The host was authenticated by the caller; `serialHex` is asked about again
   // when the Hello came, so that a revocation in between counts.
@@ -80,6 +84,7 @@ class GatewayHub final : public LinkHub {
   std::unordered_map<HostId, std::shared_ptr<AgentLink>> links_;
   std::vector<std::weak_ptr<AgentLink>> greeting_;  // before their Hello
   std::unordered_map<HostId, Contradiction> contradictions_;  // not older than kIdentityWindow, by a minute or so
+  std::unordered_set<HostId> compared_;  // hosts that had a link since the start
   bool stopping_ = false;
 };
 

@@ -229,6 +229,33 @@ TEST_F(HubTest, SendsOnlyWhatDiffersAfterAReconnect) {
   });
 }
 
+TEST_F(HubTest, TakesTheHostsWordWhenTheDatabaseCameFromABackup) {
+  withHost([&](TestIdentity identity) -> Task<void> {
+    const auto s = co_await insert(newSandbox(identity.host));
+    const auto stranger = newSandbox(identity.host, "stranger");
+    ScriptedAgent agent{(co_await dial(identity)).value()};
+    EXPECT_TRUE(co_await agent.hello({{s.id, 1}, {stranger.id, 3}}, {"adoption"}));
+    EXPECT_TRUE(co_await agent.next<InventoryRequest>());
+    EXPECT_TRUE(co_await agent.send(Inventory{{{s.id, 1, 4}, {stranger.id, 3}}}));
+    const auto request = co_await agent.next<HeldRequest>();
+    EXPECT_EQ(request->sandboxIds.size(), 2U) << "also of the one whose generation is the same: what it said may be lost";
+    Observation seen;
+    seen.sandboxId = s.id;
+    seen.generation = 1;
+    seen.sequence = 4;
+    seen.state = SandboxState::kStopped;
+    seen.reason = "workload_exited";
+    seen.observedAt = now();
+    EXPECT_TRUE(co_await agent.send(HeldSandbox{assignmentFor(s), seen}));
+    auto held = assignmentFor(stranger);
+    held.generation = 3;
+    EXPECT_TRUE(co_await agent.send(HeldSandbox{held, std::nullopt}));
+    for (const auto deadline = soon(); hub_->unknownSandboxes(identity.host).empty() && !deadline.expired();) co_await sleepFor(Millis(2));
+    EXPECT_EQ(hub_->unknownSandboxes(identity.host).at(0).assignment.generation, 3U);
+    EXPECT_EQ((co_await store_->getSandbox(acme_.tenantId, s.id))->state, SandboxState::kStopped);
+  });
+}
+
 TEST_F(HubTest, ParksARefusedAssignmentUntilItsNextGeneration) {
   withHost([&](TestIdentity identity) -> Task<void> {
     const auto box = co_await insert(newSandbox(identity.host));

@@ -25,6 +25,13 @@ class LinkHub {
   // A data channel of the host, ready for SessionOpen: a spare, or one asked for now. kUnavailable when the host is not
   // connected, kDeadlineExceeded when no channel came in time. Each channel is given out once.
   [[nodiscard]] virtual Task<Result<std::shared_ptr<WebSocket>>> takeChannel(HostId host, Deadline deadline) = 0;
+  // Sandboxes that the host holds and of which there was no record for it here when its link came up (HeldRequest). Empty
+  // when it is not connected, or has not told yet.
+  [[nodiscard]] virtual std::vector<HeldSandbox> unknownSandboxes(const HostId& host) const = 0;
+  // Passes a person's confirmation on and returns how many deletions were released; errors and repeats as the message
+  // ConfirmDeletions says. kFailedPrecondition: not connected (host_disconnected), or its agent has no fence
+  // (agent_too_old). kDeadlineExceeded: no answer came, and nobody knows.
+  [[nodiscard]] virtual Task<Result<std::uint32_t>> confirmDeletions(HostId host, std::string fence, Deadline deadline) = 0;
 };
 
 }  // namespace gs

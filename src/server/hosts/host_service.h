@@ -13,6 +13,12 @@ namespace gs {
 // WebSocket close code that tells an agent that its host was revoked: it must not dial again with that certificate.
 inline constexpr std::uint16_t kCloseHostRevoked = 4403;
 
+// A sandbox that its host holds and that has no record here.
+struct AdoptableSandbox {
+  HeldSandbox held;
+  std::optional<BlueprintRecord> blueprint;  // in this tenant; none: it must be imported before the sandbox can be adopted
+};
+
 class HostService {
  public:
   HostService(Store& store, LinkHub& hub, const Clock& clock) : store_(store), hub_(hub), clock_(clock) {}
@@ -35,7 +41,21 @@ class HostService {
   // must be told by the caller (SandboxService::wakeWaiters). Repeat: kNotFound.
   [[nodiscard]] Task<Status> removeHost(Actor actor, HostId id, Store::RemoveHost mode);
 
+  // adoption.cc: a control plane whose database is empty or came from a backup. What connected hosts hold beyond it.
+  // kFailedPrecondition (host_disconnected): nobody can tell now.
+  [[nodiscard]] Task<Result<std::vector<AdoptableSandbox>>> listAdoptable(Actor actor, HostId id);
+  // Records the sandbox as the host holds it, one generation higher; what runs goes on. Empty name: the one that it has.
+  // A repeat returns the record. kNotFound: the host holds no such unknown sandbox. kAlreadyExists: the name is taken.
+  // kFailedPrecondition: blueprint_missing, sandbox_deleting, host_disconnected. Whoever waits for it must be told by the
+  // caller.
+  [[nodiscard]] Task<Result<SandboxRecord>> adopt(Actor actor, HostId host, SandboxId id, std::string name);
+  // A person's confirmation that the deletions which the host holds under that name are meant; audited before it is
+  // passed on. Errors as LinkHub::confirmDeletions.
+  [[nodiscard]] Task<Result<std::uint32_t>> confirmDeletions(Actor actor, HostId id, std::string fence);
+
  private:
+  [[nodiscard]] Task<Result<std::optional<BlueprintRecord>>> findManifest(TenantId tenant, Digest manifest);
+
   Store& store_;
   LinkHub& hub_;
   const Clock& clock_;

@@ -27,6 +27,8 @@ class FakeHub final : public LinkHub {
     channels.erase(channels.begin());
     co_return channel;
   }
+  std::vector<HeldSandbox> unknownSandboxes(const HostId&) const override { return {}; }
+  Task<Result<std::uint32_t>> confirmDeletions(HostId, std::string, Deadline) override { co_return fail(problem); }
   HostId asked;
   std::vector<std::shared_ptr<WebSocket>> channels;
   Error problem = makeError(ErrorCode::kUnavailable, "the host is not connected");

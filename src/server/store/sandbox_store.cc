@@ -169,4 +169,21 @@ Task<Result<std::vector<SandboxRecord>>> SqlStore::sandboxesOnHost(HostId id) {
   });
 }
 
+Task<Status> SqlStore::adoptSandbox(Actor actor, SandboxRecord record) {
+  return thread_.transact([actor = std::move(actor), s = std::move(record)](Database& db) -> Status {
+    const auto known = db.queryOne("SELECT 1 FROM sandbox WHERE id = $1", {bind(s.id)}, [](const Row& row) { return row.integer(0); });
+    if (!known) return fail(known.error());
+    if (*known) {
+      return fail(makeError(ErrorCode::kAlreadyExists, fmt::format("there is a record of sandbox {}, and not on this host", s.id))
+                      .withReason("sandbox_known"));
+    }
+    GS_CHECK(checkStillThere(db, s));
+    GS_CHECK(insertRow(db, s));
+    GS_CHECK(updateSandbox(db, s));
+    GS_TRY(const SandboxRow row, readSandbox(db, s.tenantId, s.id));
+    GS_CHECK(recordEvent(db, row, SandboxEventKind::kAdopted, auditActor(actor), s.createdAt));
+    return audit(db, actor, {"sandbox.adopt", s.id.text(), fmt::format("{} on {}", s.name, s.hostId)}, s.createdAt);
+  });
+}
+
 }  // namespace gs

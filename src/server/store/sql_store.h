@@ -77,6 +77,8 @@ class SqlStore final : public Store {
   Task<Result<SandboxRecord>> setDesired(Actor actor, SandboxId id, DesiredState desired, Millis stopGrace) override;
   Task<Result<std::vector<SandboxRecord>>> sandboxesOnHost(HostId id) override;
   Task<Result<SandboxRecord>> applyObservation(HostId host, Observation observation) override;
+  Task<Result<WishRecovery>> recoverWish(HostId host, Assignment held) override;
+  Task<Status> adoptSandbox(Actor actor, SandboxRecord record) override;
   Task<Result<SandboxRecord>> refuseAssignment(HostId host, SandboxId id, std::int64_t generation,
                                                std::string message) override;
 

@@ -182,6 +182,14 @@ class Store {
   // kNotFound when the sandbox is unknown or on another host. A deleted observation removes the record when deletion is
   // wanted (the record comes back a last time with state deleted); unasked it is failed/runtime_error.
   [[nodiscard]] virtual Task<Result<SandboxRecord>> applyObservation(HostId host, Observation observation) = 0;
+  // What the host holds of a sandbox, towards a database that may have come from a backup. Of a higher generation than the
+  // record's: the wish, the blueprint and the generation are taken over (audited), so that nothing is undone; else nothing
+  // changes. kUnknown: there is no record of it on this host.
+  enum class WishRecovery : std::uint8_t { kUnknown, kNothingNew, kRecovered };
+  [[nodiscard]] virtual Task<Result<WishRecovery>> recoverWish(HostId host, Assignment held) = 0;
+  // Records a sandbox that its host holds already, with the observation and the generations that are in `record`.
+  // kAlreadyExists: the name is taken, or the id has a record (reason sandbox_known). Otherwise as insertSandbox.
+  [[nodiscard]] virtual Task<Status> adoptSandbox(Actor actor, SandboxRecord record) = 0;
   // The host refused the assignment: failed/spec_rejected. Another generation than the present one: nothing changes.
   [[nodiscard]] virtual Task<Result<SandboxRecord>> refuseAssignment(HostId host, SandboxId id, std::int64_t generation,
                                                                      std::string message) = 0;

@@ -1,0 +1,120 @@
+"""The control plane's database is gone, or came from a backup: nothing is deleted, and everything can be taken up again."""
+
+import sqlite3
+
+import pytest
+
+from harness.stack import Stack
+from harness.waiting import hold, wait_until
+
+
+@pytest.fixture
+def stack(docker, busybox_archive):
+    with Stack(agents=1, engine=docker) as stack:
+        stack.import_blueprint(busybox_archive)
+        yield stack
+
+
+def identity_of(stack, sandbox):
+    seen = stack.engine.inspect(f"gstacks-{sandbox['id']}")
+    return seen["Id"], seen["State"]["Pid"], seen["State"]["StartedAt"]
+
+
+def back_up(stack):
+    """A consistent copy while the server runs, as an operator makes it."""
+    copy = stack.directory / "server.db.backup"
+    with sqlite3.connect(stack.server.database()) as source, sqlite3.connect(copy) as target:
+        source.backup(target)
+    return copy
+
+
+def restore(stack, copy):
+    stack.server.kill()
+    for path in stack.server.data_dir.glob("server.db*"):
+        path.unlink()
+    stack.server.database().write_bytes(copy.read_bytes())
+    stack.server.start()
+    stack.wait_connected()
+
+
+def adoptable(stack):
+    return {item["id"]: item for item in stack.api.get(f"/api/hosts/{stack.agent.host_id}/adoptable")["items"]}
+
+
+def test_after_a_restored_backup_nothing_is_undone_and_the_unknown_can_be_adopted(stack):
+    kept, stopped, started, deleted = (stack.api.create_sandbox("busybox") for _ in range(4))
+    stack.api.stop_sandbox(started["id"])
+    ended = stack.api.create_sandbox("busybox", command=["sh", "-c", "while [ ! -e /tmp/go ]; do sleep 0.02; done; exit 6"])
+    copy = back_up(stack)
+    newer = [stack.api.create_sandbox("busybox", name=f"newer-{n}", command=["sh", "-c", "while :; do sleep 0.1; done"]) for n in range(2)]
+    stack.api.stop_sandbox(stopped["id"])
+    stack.api.start_sandbox(started["id"])
+    stack.api.delete_sandbox(deleted["id"])
+    # It ends by itself: no wish changes, and the agent was told that its word was heard.
+    stack.api.exec(ended, ["touch", "/tmp/go"])
+    stack.api.wait_sandbox(ended["id"], "failed")
+    known = {s["id"]: stack.api.sandbox(s["id"]) for s in (kept, stopped, started, ended)}
+    before = {s["id"]: identity_of(stack, s) for s in (kept, started, *newer)}
+
+    restore(stack, copy)
+    wait_until(lambda: set(adoptable(stack)) == {s["id"] for s in newer}, 20, "the host's unknown sandboxes being shown")
+    # What is known and older here takes the host's word, and nothing is done to it.
+    for sandbox_id, then in known.items():
+        def same():
+            now = stack.api.sandbox(sandbox_id)
+            changed = {member: (then.get(member), now.get(member)) for member in ("generation", "state", "desiredState", "reason", "exit")
+                       if then.get(member) != now.get(member)}
+            assert not changed, changed
+            return True
+        wait_until(same, 20, f"{then['name']} being as it was before the restoration")
+    # It was deleted after the backup was made: it does not come back to life.
+    lost = stack.api.wait_sandbox(deleted["id"], "failed")
+    assert lost["reason"] == "container_lost"
+    hold(2)
+    assert {s["id"]: identity_of(stack, s) for s in (kept, started, *newer)} == before, "the same containers, the same processes"
+    assert len(stack.agent.containers()) == 6
+    actions = [line["action"] for line in stack.api.list_all("/api/audit")]
+    assert actions.count("sandbox.recover") == 2
+
+    cli = stack.cli()
+    assert "newer-0" in cli.run("host", "adoptable", stack.agent.host_id)
+    cli.run("host", "adopt", stack.agent.host_id, newer[0]["id"])
+    taken = stack.api.create_sandbox("busybox", name="newer-1")
+    refused = cli.try_run("host", "adopt", stack.agent.host_id, newer[1]["id"])
+    assert refused.returncode == 5 and "--name" in refused.stderr
+    cli.run("host", "adopt", stack.agent.host_id, newer[1]["id"], "--name", "newer-again")
+    for sandbox, name in zip(newer, ("newer-0", "newer-again")):
+        adopted = wait_until(lambda: (lambda s: s["observedGeneration"] == s["generation"] and s)(stack.api.sandbox(sandbox["id"])), 20)
+        assert (adopted["state"], adopted["name"], adopted["generation"]) == ("running", name, 2)
+        assert stack.api.exec(sandbox["id"], ["echo", "on"]).check() == "on\n"
+    assert {s["id"]: identity_of(stack, s) for s in (kept, started, *newer)} == before
+    assert adoptable(stack) == {}
+    # From here on they are sandboxes like any other.
+    for sandbox in (kept, stopped, started, ended, deleted, taken, *newer):
+        stack.api.delete_sandbox(sandbox["id"])
+    assert stack.agent.containers() == []
+
+
+def test_an_empty_sandbox_table_deletes_nothing(stack, busybox_archive):
+    sandboxes = [stack.api.create_sandbox("busybox") for _ in range(3)]
+    before = {s["id"]: identity_of(stack, s) for s in sandboxes}
+    stack.server.kill()
+    with sqlite3.connect(stack.server.database()) as db:
+        db.execute("PRAGMA foreign_keys = OFF")
+        db.execute("DELETE FROM sandbox")
+        db.execute("DELETE FROM blueprint")
+    stack.server.start()
+    stack.wait_connected()
+    wait_until(lambda: set(adoptable(stack)) == set(before), 20)
+    hold(2)
+    assert {s["id"]: identity_of(stack, s) for s in sandboxes} == before
+    first = sandboxes[0]["id"]
+    path = f"/api/hosts/{stack.agent.host_id}/adoptable/{first}"
+    missing = stack.api.problem("POST", path, 409, "failed_precondition")
+    assert missing["reason"] == "blueprint_missing" and sandboxes[0]["blueprint"]["digest"] in missing["detail"]
+    stack.import_blueprint(busybox_archive, "again")
+    assert stack.api.post(path, expect=201)["blueprint"]["name"] == "again"
+    stack.agent.restart()
+    stack.wait_connected()
+    wait_until(lambda: set(adoptable(stack)) == set(before) - {first}, 20, "the rest being told of anew")
+    assert identity_of(stack, sandboxes[0]) == before[first]
