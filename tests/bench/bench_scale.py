@@ -41,7 +41,7 @@ def soon(condition):
 class Crowd:
     def __init__(self, bench):
         self.bench, self.stack, self.api = bench, bench.stack, bench.stack.api
-        self.count = 10 if bench.quick else 100
+        self.count, self.rounds = (10, 2) if bench.quick else (100, 6)
         self.engine = EngineClient(self.stack.docker_socket)
         sandbox = self.api.create_sandbox("busybox", resources=RESOURCES)
         self.config = peer_config(self.stack.engine, f"gstacks-{sandbox['id']}")
@@ -82,7 +82,7 @@ class Crowd:
 
     def measure_creates(self):
         samples = {"ours": [], "peer": []}
-        for number in range(2 if self.bench.quick else 6):
+        for number in range(self.rounds):
             for who in (("ours", "peer"), ("peer", "ours"))[number % 2]:
                 if who == "ours":
                     seconds, ids = self.create_ours(f"crowd{number}")

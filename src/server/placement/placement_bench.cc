@@ -4,6 +4,7 @@
 //
 // Every host differs: half fit, the others fail at each of the rules. No host is looked at twice in a row, so caches help
 // no more than they do in the server.
+#include <algorithm>
 #include <charconv>
 
 #include "server/placement/placement.h"
