@@ -22,7 +22,7 @@ listTokens createToken getToken revokeToken listApiKeys createApiKey revokeApiKe
 listBlueprints createBlueprint getBlueprint deleteBlueprint
 listSandboxes createSandbox getSandbox listSandboxEvents streamEvents startSandbox stopSandbox deleteSandbox openSession listAudit
 """.split())
-REASONS = """pending_placement provisioning blueprint_unavailable blueprint_damaged runtime_unavailable runtime_error
+REASONS = """pending_placement no_host_fits provisioning blueprint_unavailable blueprint_damaged runtime_unavailable runtime_error
 guest_lost workload_exited workload_start_failed oom_killed stopped_by_user stop_requested deletion_requested deletion_held host_disconnected host_removed spec_rejected
 disk_full restart_backoff restarting""".split()
 SOURCES = SPEC.parent.parent / "src"
@@ -88,6 +88,8 @@ SAMPLES = [
     ("CreateSandboxRequest", False, {"blueprint": "a", "resources": {"pids": 15}}, "too few processes"),
     ("CreateSandboxRequest", False, {"blueprint": "a", "resources": {"memoryBytes": 16777215}}, "too little memory"),
     ("CreateSandboxRequest", False, {"blueprint": "a", "resources": {"cpuMillis": 1.5}}, "whole numbers"),
+    ("CreateSandboxRequest", True, {"blueprint": "a", "waitForHost": True}, "it may wait"),
+    ("CreateSandboxRequest", False, {"blueprint": "a", "waitForHost": "yes"}, "yes is no boolean"),
     ("CreateSandboxRequest", False, {"blueprint": "a", "requiredTraits": ["kvm", "kvm"]}, "each trait once"),
     ("AdoptSandboxRequest", True, {}, "its own name"),
     ("AdoptSandboxRequest", False, {"name": "Box 7"}, "names have a form"),

@@ -1078,3 +1078,20 @@ def test_a_creation_whose_answer_was_lost_is_asked_for_once_more_with_the_same_k
     assert run("sandbox", "create", "--blueprint", "b", "--no-wait").returncode == 6
     assert len(api.asked("POST", "/api/sandboxes")) == 3, "an answer is an answer"
     assert api.asked("POST", "/api/sandboxes")[2].headers["idempotency-key"] != first.headers["idempotency-key"]
+
+
+# --- Waiting for a host --------------------------------------------------------------------------------------------------
+
+
+def test_create_may_wait_for_a_host_and_info_says_why_it_still_does(api, good, run):
+    placement = api.example("Placement", hostId=None, fittingCount=0, fix="enroll another host",
+                            hosts=[{"hostId": f"hst_{ID}", "name": "rack", "fits": False, "reason": "no_memory", "detail": "full up"}])
+    waits = sandbox(api, state="requested", reason="no_host_fits", hostId=None)
+    api.on("POST", "/api/sandboxes", waits)
+    assert run("sandbox", "create", "--blueprint", "b", "--wait-for-host", "--no-wait").returncode == 0
+    assert api.asked("POST", "/api/sandboxes")[0].json == {"blueprint": "b", "waitForHost": True}
+    api.on("GET", "/api/sandboxes", {"items": [waits]})
+    api.on("GET", "/api/hosts", {"items": []})
+    api.on("GET", f"/api/sandboxes/sbx_{ID}", {**waits, "placement": placement})
+    shown = good("sandbox", "info", waits["name"])
+    assert "rack: full up" in shown and "enroll another host" in shown

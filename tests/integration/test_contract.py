@@ -236,7 +236,7 @@ def walk_events(api, host, made):
     assert paged == events
     with EventStream(api, after=0) as stream:
         first = stream.begin().next()
-    assert first["event"] == "sandbox" and first["data"]["kind"] == "created"
+    assert first["event"] == "sandbox" and first["data"]["kind"] in ("created", "adopted")
 
 
 def check_gone(api, path):

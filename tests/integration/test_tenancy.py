@@ -12,6 +12,7 @@ CONTRACT = Contract()
 # Another tenant's id where the contract takes one: (operation, body). Each must be 404, and change nothing.
 BY_ID = [
     ("getCluster", None), ("updateCluster", {"name": "stolen"}), ("deleteCluster", None),
+    ("listAdoptable", None), ("adoptSandbox", {}), ("confirmDeletions", {"fence": "0123456789abcdef" * 2}),
     ("getHost", None), ("updateHost", {"name": "stolen"}), ("drainHost", {"graceMs": 0}), ("deleteHost", None),
     ("getToken", None), ("revokeToken", None), ("revokeApiKey", None),
     ("getBlueprint", None), ("deleteBlueprint", None),

@@ -103,12 +103,24 @@ void showSandbox(Context& context, ApiClient& api, const Json& sandbox) {
   p.add("Started", when("startedAt"));
   p.add("Changed", when("updatedAt"));
   p.addBlock("Environment", linesAt(sandbox, "env"));
+  std::vector<std::string> waits;
+  if (has(sandbox, "placement")) {
+    for (const auto& host : sandbox["placement"].value("hosts", Json::array())) {
+      waits.push_back(fmt::format("{}: {}", textAt(host, "name"), truthAt(host, "fits") ? "fits" : textAt(host, "detail")));
+    }
+    if (has(sandbox, "placement.fix")) waits.push_back("fix: " + textAt(sandbox, "placement.fix"));
+  }
+  p.addBlock("Waits for a host", waits);
   context.out().properties(p);
 }
 
 Result<int> sandboxInfo(Context& context, const std::string& reference) {
   GS_TRY(ApiClient* const api, context.api());
-  GS_TRY(const Json sandbox, fetchResource(*api, kSandboxes, reference));
+  GS_TRY(Json sandbox, fetchResource(*api, kSandboxes, reference));
+  // A list does not say why one waits.
+  if (textAt(sandbox, "state") == "requested" && !has(sandbox, "placement")) {
+    GS_TRY(sandbox, api->get(resourcePath(kSandboxes, textAt(sandbox, "id"))));
+  }
   if (context.out().isJson()) {
     context.out().json(sandbox);
   } else if (context.out().isQuiet()) {

@@ -29,6 +29,7 @@ struct CreateArgs {
   Json restart;  // null: not given
   bool wait = true;
   bool dryRun = false;
+  bool waitForHost = false;
 };
 
 Result<Json> requestBody(ApiClient& api, const CreateArgs& args) {
@@ -40,6 +41,7 @@ Result<Json> requestBody(ApiClient& api, const CreateArgs& args) {
   set("runtime", args.runtime);
   set("workingDir", args.workingDir);
   set("user", args.user);
+  if (args.waitForHost) body["waitForHost"] = true;
   if (!args.command.empty()) body["command"] = args.command;
   if (!args.traits.empty()) body["requiredTraits"] = args.traits;
   GS_TRY(const Json tags, pairsToJson(args.tags, "--tag"));
@@ -169,6 +171,7 @@ void addCreateCommand(Command& sandbox) {
       "--restart", "POLICY", [args](const std::string& text) { return parseRestart(text, args->restart); },
       "When it ends by itself: never (the default), on-failure[:N], always[:N]; N times at most");
   addWaitFlags(create, args->wait, "it runs");
+  create.flag("--wait-for-host", args->waitForHost, "When no host fits, wait until one does instead of failing");
   create.flag("--dry-run", args->dryRun, "Only show where it would go and why not elsewhere; exit code 5 when nowhere");
   create.trailing("COMMAND", args->command, "The workload, without a shell. Absent: the sandbox waits for exec",
                   Need::kOptional);

@@ -40,6 +40,7 @@ Task<Result<HttpResponse>> getHost(Api& api, ApiCall& call) {
 Task<Result<HttpResponse>> updateHost(Api& api, ApiCall& call) {
   GS_CO_TRY(const auto host, co_await api.parts().hosts.updateHost(call.actor, call.id<HostId>("hostId"),
                                                                    updateFrom(call.body()), call.expectedVersion()));
+  api.parts().sandboxes.wakeWaiters();  // tags or an uncordoned host may be what a sandbox waits for
   co_return hostReply(host);
 }
 

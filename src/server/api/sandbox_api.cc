@@ -36,6 +36,7 @@ SandboxWish wishFrom(const Json& body) {
   if (const auto env = body.find("env"); env != body.end()) {
     for (const auto& [name, value] : env->items()) wish.env.emplace_back(name, value.get<std::string>());
   }
+  if (body.value("waitForHost", false)) wish.noHost = Store::Placing::NoHost::kWait;
   if (const auto resources = body.find("resources"); resources != body.end()) {
     take(*resources, "cpuMillis", wish.resources.cpuMillis);
     take(*resources, "memoryBytes", wish.resources.memoryBytes);
@@ -55,6 +56,16 @@ Status checkProcessBytes(const SandboxWish& wish) {
   if (bytes <= kMaxProcessBytes) return {};
   return fail(invalidRequest({{"/command", fmt::format("together with env it has {} bytes, at most {} are allowed",
                                                        bytes, kMaxProcessBytes)}}));
+}
+
+// With why it waits, if it does.
+Task<Result<HttpResponse>> explainedReply(Api& api, SandboxRecord record) {
+  Json out = view::sandbox(record);
+  if (record.state == SandboxState::kRequested && record.hostId.empty()) {
+    GS_CO_TRY(const auto report, co_await api.parts().sandboxes.explainWaiting(std::move(record)));
+    out["placement"] = view::placement(report);
+  }
+  co_return jsonReply(200, out);
 }
 
 HttpResponse sandboxReply(int status, const SandboxRecord& record) { return jsonReply(status, view::sandbox(record)); }
@@ -99,11 +110,11 @@ Task<Result<HttpResponse>> getSandbox(Api& api, ApiCall& call) {
   }
   if (states.empty()) {
     GS_CO_TRY(const auto sandbox, co_await api.parts().sandboxes.get(call.actor, id));
-    co_return sandboxReply(200, sandbox);
+    co_return co_await explainedReply(api, sandbox);
   }
   const auto deadline = Deadline::after(Millis(call.query().value("waitMs", std::int64_t{0})));
   GS_CO_TRY(const auto sandbox, co_await api.parts().sandboxes.waitFor(call.actor, id, std::move(states), deadline, call.request.clientLeft));
-  co_return sandboxReply(200, sandbox);
+  co_return co_await explainedReply(api, sandbox);
 }
 
 Task<Result<HttpResponse>> startSandbox(Api& api, ApiCall& call) {

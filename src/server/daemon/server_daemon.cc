@@ -55,6 +55,7 @@ ServerDaemon::ServerDaemon(asio::io_context& loop, Start start, const Clock& clo
       sandboxes_(*store_, hub_, events_, clock_, settings_.placement),
       eventPruner_(executor_, *store_, settings_.events),
       feed_(executor_, *store_, events_),
+      waiting_(executor_, *store_, sandboxes_, events_),
       sessions_(*store_, hub_, events_, clock_),
       health_(clock_, [this] { return store_->checkHealth(); }) {}
 
@@ -91,6 +92,7 @@ Task<Status> ServerDaemon::listen() {
   GS_CO_TRY(http_, startHttpServer(executor_, std::move(http), api_->handler()));
   blueprints_.sweepSoon();
   eventPruner_.begin();
+  waiting_.begin();
   co_return announce();
 }
 
@@ -121,6 +123,7 @@ Task<void> ServerDaemon::stop() {
   co_await sessions_.stop();
   co_await feed_.stop(Deadline::after(kDrainTime));
   if (api_) co_await api_->drain(Deadline::after(kDrainTime));
+  co_await waiting_.stop();
   co_await hub_.stop();
   if (http_) co_await http_->stop();
   if (agents_) co_await agents_->stop();

@@ -14,6 +14,7 @@
 #include "server/gateway/agent_listener.h"
 #include "server/sandboxes/event_feed.h"
 #include "server/sandboxes/event_pruner.h"
+#include "server/sandboxes/waiting_room.h"
 #include "server/sessions/splicing_broker.h"
 
 namespace gs {
@@ -76,6 +77,7 @@ class ServerDaemon {
   SandboxService sandboxes_;
   EventPruner eventPruner_;
   EventFeed feed_;
+  WaitingRoom waiting_;
   SplicingBroker sessions_;
   HealthProbe health_;
 

@@ -202,6 +202,7 @@ Task<void> AgentLink::receive(AgentMessage message) {
   } else if (auto* facts = std::get_if<FactsChanged>(&message.body)) {
     const Working working(*this);
     const auto done = co_await hub_.store_.recordFacts(host_, std::move(facts->facts), hub_.clock_.wallNow());
+    hub_.events_.notify(SandboxId());  // one that waits for a host may fit now
     if (!done) logWarn("facts_not_recorded", {{"host", host_.text()}, {"error", done.error().describe()}});
   }
 }

@@ -34,6 +34,13 @@ Error noHostFits(const std::vector<Rejection>& rejections, std::size_t hosts) {
   return error;
 }
 
+std::function<Result<std::size_t>(const std::vector<HostLoad>&)> chooserFor(PlacementRequest request) {
+  return [request = std::move(request)](const std::vector<HostLoad>& hosts) -> Result<std::size_t> {
+    if (const auto chosen = chooseHost(request, hosts)) return *chosen;
+    return fail(noHostFits(explainRejections(request, hosts), hosts.size()));
+  };
+}
+
 bool isEnd(SandboxState state) { return state == SandboxState::kFailed || state == SandboxState::kStopped; }
 
 bool endsTheWait(const SandboxRecord& record, const std::vector<SandboxState>& states) {
@@ -118,11 +125,9 @@ Task<Result<SandboxRecord>> SandboxService::place(Actor actor, SandboxWish wish,
   record.updatedAt = record.createdAt;
   Store::Placing placing;
   placing.hosts = question.hosts;
-  placing.choose = [request = std::move(question.request)](const std::vector<HostLoad>& hosts) -> Result<std::size_t> {
-    if (const auto chosen = chooseHost(request, hosts)) return *chosen;
-    return fail(noHostFits(explainRejections(request, hosts), hosts.size()));
-  };
+  placing.choose = chooserFor(std::move(question.request));
   placing.repeat = wish.repeat;
+  placing.noHost = wish.noHost;
   // A made-up name may meet one that is taken; a given one is the caller's to change.
   for (int attempt = 1;; ++attempt) {
     record.name = wish.name.empty() ? withSuffix(blueprint.name, "-" + randomIdChars(kNameRandom)) : wish.name;
@@ -146,8 +151,48 @@ Task<Result<SandboxRecord>> SandboxService::create(Actor actor, SandboxWish wish
 }
 
 Task<Result<PlacementReport>> SandboxService::explain(Actor actor, SandboxWish wish) {
-  GS_CO_TRY(const auto question, co_await ask(actor, wish));
-  GS_CO_TRY(const auto hosts, co_await store_.hostLoads(actor.tenantId, question.hosts));
+  GS_CO_TRY(auto question, co_await ask(actor, wish));
+  co_return co_await report(actor.tenantId, std::move(question));
+}
+
+// What was asked for at creation, as the record has it.
+Task<Result<SandboxService::Question>> SandboxService::askAgain(SandboxRecord waiting) {
+  GS_CO_TRY(auto blueprint, co_await store_.getBlueprint(waiting.tenantId, waiting.blueprintId));
+  Question question;
+  question.hosts = {waiting.clusterId, waiting.demands.host, blueprint.manifestDigest};
+  question.request = {waiting.clusterId,
+                      waiting.spec.runtime,
+                      blueprint.architecture,
+                      waiting.demands.traits,
+                      waiting.demands.tags,
+                      waiting.spec.resources,
+                      static_cast<std::uint64_t>(blueprint.sizeBytes),
+                      waiting.demands.host ? HostChoice::kNamed : HostChoice::kAny,
+                      clock_.wallNow(),
+                      rules_};
+  question.blueprint = std::move(blueprint);
+  co_return question;
+}
+
+Task<Result<PlacementReport>> SandboxService::explainWaiting(SandboxRecord waiting) {
+  const TenantId tenant = waiting.tenantId;
+  GS_CO_TRY(auto question, co_await askAgain(std::move(waiting)));
+  co_return co_await report(tenant, std::move(question));
+}
+
+Task<Result<SandboxRecord>> SandboxService::placeWaiting(SandboxRecord waiting) {
+  GS_CO_TRY(auto question, co_await askAgain(waiting));
+  Store::Placing placing;
+  placing.hosts = question.hosts;
+  placing.choose = chooserFor(std::move(question.request));
+  GS_CO_TRY(auto placed, co_await store_.placeWaiting(waiting.tenantId, waiting.id, std::move(placing)));
+  tellHost(placed);
+  events_.notify(placed.id);
+  co_return placed;
+}
+
+Task<Result<PlacementReport>> SandboxService::report(TenantId tenant, Question question) {
+  GS_CO_TRY(const auto hosts, co_await store_.hostLoads(tenant, question.hosts));
   PlacementReport report;
   std::vector<Rejection> rejections;
   for (const auto& load : hosts) {
@@ -220,7 +265,10 @@ Task<Result<SandboxRecord>> SandboxService::setDesired(Actor actor, SandboxId id
   co_return record;
 }
 
-void SandboxService::tellHost(const SandboxRecord& record) { hub_.sendAssignment(record.hostId, assignmentOf(record)); }
+void SandboxService::tellHost(const SandboxRecord& record) {
+  if (record.hostId.empty()) return;  // it waits for one
+  hub_.sendAssignment(record.hostId, assignmentOf(record));
+}
 
 void SandboxService::wakeWaiters() { events_.notify({}); }
 

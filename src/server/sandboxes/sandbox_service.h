@@ -32,6 +32,7 @@ struct SandboxWish {
   std::string user;
   Resources resources;
   RestartPolicy restart{};
+  Store::Placing::NoHost noHost = Store::Placing::NoHost::kRefuse;
   std::optional<RepeatKey> repeat{};  // none: a second call makes a second sandbox
 };
 
@@ -51,7 +52,8 @@ class SandboxService {
  public:
   SandboxService(Store& store, LinkHub& hub, SandboxEvents& events, const Clock& clock, PlacementRules rules = {});
 
-  // Chooses a host, records the sandbox as placing and tells the host. kFailedPrecondition (reason no_host_fits, a line
+  // Chooses a host, records the sandbox as placing and tells the host; one that may wait is recorded without a host when
+  // none fits (kResourceExhausted, too_many_waiting: no more may). kFailedPrecondition (reason no_host_fits, a line
   // for each host): no host fits, or (runtime_coming_soon) the runtime cannot be used yet. kNotFound: blueprint, host or
   // cluster, with the member's pointer. kAlreadyExists: the name. In every failure nothing is recorded. A repeat with the
   // wish's repeat key: as Store::placeSandbox, whatever became of host and blueprint since.
@@ -59,6 +61,11 @@ class SandboxService {
   // What create() would decide for this wish now; nothing is recorded. That no host fits is an answer, not an error; for
   // the rest the errors of create().
   [[nodiscard]] Task<Result<PlacementReport>> explain(Actor actor, SandboxWish wish);
+  // The same for one that waits for a host: why it still does.
+  [[nodiscard]] Task<Result<PlacementReport>> explainWaiting(SandboxRecord waiting);
+  // A host for one that waits, if there is one by now; the host is told. no_host_fits: it waits on. Others as
+  // Store::placeWaiting.
+  [[nodiscard]] Task<Result<SandboxRecord>> placeWaiting(SandboxRecord waiting);
   // Cordons the host and stops what runs there. Repeats as Store::drainHost. Returns the host as it is then.
   [[nodiscard]] Task<Result<HostRecord>> drain(Actor actor, HostId host, Millis grace);
   [[nodiscard]] Task<Result<SandboxRecord>> get(Actor actor, SandboxId id);
@@ -88,6 +95,8 @@ class SandboxService {
   };
   [[nodiscard]] Task<Result<ClusterId>> resolveCluster(Actor actor, const SandboxWish& wish);
   [[nodiscard]] Task<Result<Question>> ask(Actor actor, const SandboxWish& wish);
+  [[nodiscard]] Task<Result<Question>> askAgain(SandboxRecord waiting);
+  [[nodiscard]] Task<Result<PlacementReport>> report(TenantId tenant, Question question);
   [[nodiscard]] Task<Result<SandboxRecord>> place(Actor actor, SandboxWish wish, Question question);
   [[nodiscard]] Task<Result<SandboxRecord>> setDesired(Actor actor, SandboxId id, DesiredState desired, Millis grace);
   void tellHost(const SandboxRecord& record);

@@ -1,5 +1,6 @@
 #include "server/sandboxes/sandbox_service.h"
 
+#include "server/sandboxes/waiting_room.h"
 #include "server/store/store_fixture.h"
 
 namespace gs {
@@ -10,6 +11,10 @@ struct RecordingHub final : LinkHub {
   void sendAssignment(const HostId& host, const Assignment& assignment) override { sent.emplace_back(host, assignment); }
   void cut(const HostId&, std::uint16_t, std::string) override {}
   Task<Result<std::shared_ptr<WebSocket>>> takeChannel(HostId, Deadline) override {
+    co_return fail(ErrorCode::kUnavailable, "none");
+  }
+  std::vector<HeldSandbox> unknownSandboxes(const HostId&) const override { return {}; }
+  Task<Result<std::uint32_t>> confirmDeletions(HostId, std::string, Deadline) override {
     co_return fail(ErrorCode::kUnavailable, "none");
   }
   std::vector<std::pair<HostId, Assignment>> sent;
@@ -214,6 +219,47 @@ TEST_F(SandboxServiceTest, EndsWaitsWithTheRecordAsItIsOrTheServersStop) {
   EXPECT_EQ(codeOf(run(service_->waitFor(acme_, made.id, {SandboxState::kRunning}, Deadline::after(std::chrono::minutes(1))))),
             ErrorCode::kUnavailable);
   EXPECT_EQ(codeOf(run(service_->waitFor(acme_, SandboxId::make(), {}, Deadline::never()))), ErrorCode::kNotFound);
+}
+
+TEST_F(SandboxServiceTest, ExplainsWhyOneWaitsAndPlacesItWhenAHostFits) {
+  SandboxWish wish;
+  wish.noHost = Store::Placing::NoHost::kWait;
+  wish.resources.memoryBytes = 1ULL << 30;
+  const auto made = create(wish).value();
+  EXPECT_EQ(made.state, SandboxState::kRequested);
+  EXPECT_TRUE(hub_.sent.empty());
+  EXPECT_TRUE(run(service_->explainWaiting(made)).value().hosts.empty());
+  EXPECT_EQ(run(service_->placeWaiting(made)).error().reason, "no_host_fits");
+  const auto host = addUsableHost("small", {"docker", RuntimeState::kUnhealthy, "", "it does not answer"});
+  const auto report = run(service_->explainWaiting(made)).value();
+  ASSERT_EQ(report.hosts.size(), 1U);
+  EXPECT_EQ(report.hosts[0].rejection->reason, RejectionReason::kRuntimeUnhealthy);
+  const auto usable = addUsableHost("usable");
+  EXPECT_EQ(run(service_->placeWaiting(made)).value().hostId, usable.id);
+  ASSERT_EQ(hub_.sent.size(), 1U);
+  EXPECT_EQ(hub_.sent[0].first, usable.id);
+  EXPECT_EQ(hub_.sent[0].second.spec, made.spec);
+  EXPECT_NE(host.id, usable.id);
+}
+
+TEST_F(SandboxServiceTest, TheWaitingRoomPlacesTheOldestThatFits) {
+  SandboxWish wish;
+  wish.noHost = Store::Placing::NoHost::kWait;
+  wish.resources.memoryBytes = 64ULL << 30;
+  ASSERT_TRUE(create(wish)) << "the first in the queue, and too large";
+  wish.resources.memoryBytes = 2ULL << 30;
+  clock_.advance(Millis(1));
+  const auto second = create(wish).value();
+  clock_.advance(Millis(1));
+  const auto third = create(wish).value();
+  WaitingRoom room(loop_.get_executor(), *store_, *service_, *events_);
+  room.begin();
+  addUsableHost();
+  events_->notify({});
+  runUntil([&] { return !hub_.sent.empty(); });
+  EXPECT_EQ(hub_.sent[0].second.sandboxId, second.id);
+  EXPECT_EQ(read(third).state, SandboxState::kRequested) << "the host is full";
+  run(room.stop());
 }
 
 TEST_F(SandboxServiceTest, TellsTheHostEveryWish) {

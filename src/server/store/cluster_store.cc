@@ -119,6 +119,14 @@ Task<Status> SqlStore::deleteCluster(Actor actor, ClusterId id) {
                       .withReason("cluster_not_empty")
                       .withFix("remove its hosts first"));
     }
+    GS_TRY(const auto homeless, db.queryOne("SELECT COUNT(*) FROM sandbox WHERE cluster_id = $1 AND host_id IS NULL", {bind(id)},
+                                            [](const Row& row) { return row.integer(0); }));
+    if (homeless.value_or(0) > 0) {
+      return fail(makeError(ErrorCode::kFailedPrecondition,
+                            fmt::format("{} sandboxes without a host belong to the cluster {}", *homeless, cluster.name))
+                      .withReason("cluster_not_empty")
+                      .withFix("delete them first"));
+    }
     GS_CHECK(db.execute("UPDATE provisioning_token SET revoked_at = $1 WHERE cluster_id = $2 AND revoked_at IS NULL",
                         {bind(now), bind(id)}));
     GS_CHECK(db.execute("UPDATE cluster SET deleted_at = $1 WHERE id = $2", {bind(now), bind(id)}));

@@ -69,7 +69,7 @@ Result<std::vector<HostLoad>> readHostLoads(Database& db, const TenantId& tenant
                      ", COALESCE(l.memory, 0), COALESCE(l.cpu, 0), COALESCE(l.cached, 0), COALESCE(l.tried, 0) FROM host h "
                      "LEFT JOIN (SELECT s.host_id, SUM(s.memory_bytes) AS memory, SUM(s.cpu_millis) AS cpu, "
                      "MAX(CASE WHEN s.manifest_digest = $3 AND s.started_at IS NOT NULL THEN 1 ELSE 0 END) AS cached, "
-                     "MAX(CASE WHEN s.judged = 0 AND s.created_at > COALESCE(o.resting_since, s.created_at) THEN 1 ELSE 0 "
+                     "MAX(CASE WHEN s.judged = 0 AND s.placed_at > COALESCE(o.resting_since, s.placed_at) THEN 1 ELSE 0 "
                      "END) AS tried FROM sandbox s JOIN host o ON o.id = s.host_id WHERE s.tenant_id = $1 "
                      "GROUP BY s.host_id) l ON l.host_id = h.id "
                      "WHERE h.tenant_id = $1 AND h.cluster_id = $2 AND h.removed_at IS NULL";

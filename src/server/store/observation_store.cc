@@ -98,7 +98,9 @@ Status judgeHost(Database& db, const SandboxRecord& s, WallTime now) {
   if (first == 0) return {};
   GS_TRY(const auto host, findHost(db, s.hostId));
   if (!host) return {};
-  const HostTrial after = judgeCreation(host->trial, outcome, s.createdAt, now);
+  GS_TRY(const auto placedAt, db.queryOne("SELECT placed_at FROM sandbox WHERE id = $1", {bind(s.id)},
+                                          [](const Row& row) { return findTimeAt(row, 0); }));
+  const HostTrial after = judgeCreation(host->trial, outcome, placedAt.value_or(std::nullopt).value_or(s.createdAt), now);
   return after == host->trial ? Status{} : writeTrial(db, s.hostId, after);
 }
 

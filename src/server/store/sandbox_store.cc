@@ -3,6 +3,7 @@
 #include "server/store/repeat_rows.h"
 #include "server/store/sandbox_rows.h"
 #include "server/store/sql_store.h"
+#include "server/store/waiting_rows.h"
 
 namespace gs {
 namespace {
@@ -34,9 +35,9 @@ Status insertRow(Database& db, const SandboxRecord& s) {
           "reason, message, generation, observed_generation, sequence, stop_grace_ms, created_by, created_at, "
           "updated_at, version, judged, exit_cause, exit_by, root_generation, restart_mode, restart_max, restarts, "
           "stop_after_disconnect_s, wanted_host_id, wanted_tags, wanted_traits, expires_at, idle_stop_s, active_at, "
-          "desired_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, "
+          "desired_by, placed_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, "
           "$18, $19, $20, $21, 0, 0, $22, $23, $24, $25, 1, 0, '', '', 0, $26, $27, 0, $28, $29, $30, $31, $32, $33, "
-          "$24, $34)",
+          "$24, $34, $35)",
           {bind(s.id), bind(s.tenantId), bind(s.clusterId), s.hostId.empty() ? SqlValue() : bind(s.hostId), s.name, bind(s.blueprintId),
            s.spec.blueprintName, s.spec.manifest.text(), s.spec.runtime, packStrings(s.spec.command),
            packPairs(s.spec.env), s.spec.workingDir, s.spec.user, std::int64_t{s.spec.resources.cpuMillis},
@@ -47,7 +48,7 @@ Status insertRow(Database& db, const SandboxRecord& s) {
            static_cast<std::int64_t>(s.spec.stopAfterDisconnect.count()),
            s.demands.host ? bind(*s.demands.host) : SqlValue(),
            packPairs({s.demands.tags.begin(), s.demands.tags.end()}), packStrings(s.demands.traits), bind(s.expiresAt),
-           static_cast<std::int64_t>(s.idleStop.count()), s.desiredBy}),
+           static_cast<std::int64_t>(s.idleStop.count()), s.desiredBy, s.hostId.empty() ? SqlValue() : bind(s.createdAt)}),
       "sandbox", s.name);
 }
 
@@ -61,7 +62,7 @@ Status recordSandbox(Database& db, const Actor& actor, SandboxRecord s) {
   GS_CHECK(insertRow(db, s));
   GS_TRY(const SandboxRow row, readSandbox(db, s.tenantId, s.id));
   GS_CHECK(recordEvent(db, row, SandboxEventKind::kCreated, s.desiredBy, s.createdAt));
-  return audit(db, actor, {"sandbox.create", s.id.text(), fmt::format("{} on {}", s.name, s.hostId)}, s.createdAt);
+  return audit(db, actor, {"sandbox.create", s.id.text(), s.hostId.empty() ? fmt::format("{}, waits for a host", s.name) : fmt::format("{} on {}", s.name, s.hostId)}, s.createdAt);
 }
 
 // The host that it lived on was removed: nobody will ever report on it again.
@@ -91,10 +92,16 @@ Task<Result<SandboxRecord>> SqlStore::placeSandbox(Actor actor, SandboxRecord dr
       if (before) return std::move(*before);
     }
     GS_TRY(const auto hosts, readHostLoads(db, actor.tenantId, placing.hosts));
-    GS_TRY(const std::size_t chosen, placing.choose(hosts));
+    const auto chosen = placing.choose(hosts);
     SandboxRecord placed = s;
-    placed.hostId = hosts.at(chosen).host.id;
-    placed.clusterId = hosts.at(chosen).host.clusterId;
+    if (chosen) {
+      placed.hostId = hosts.at(*chosen).host.id;
+      placed.clusterId = hosts.at(*chosen).host.clusterId;
+    } else if (placing.noHost == Placing::NoHost::kWait && chosen.error().reason == "no_host_fits") {
+      GS_TRY(placed, asWaiting(db, s, chosen.error(), placing.hosts.cluster));
+    } else {
+      return fail(chosen.error());
+    }
     GS_CHECK(recordSandbox(db, actor, placed));
     if (placing.repeat) GS_CHECK(writeRepeat(db, placed, *placing.repeat, now));
     return placed;
@@ -153,6 +160,7 @@ Task<Result<SandboxRecord>> SqlStore::setDesired(Actor actor, SandboxId id, Desi
     if (row.observed.desired == DesiredState::kDeleted && desired != DesiredState::kDeleted) {
       return fail(refused("sandbox_deleting", fmt::format("sandbox {} is being deleted", row.observed.name)));
     }
+    if (isWaiting(row.observed)) return wishWhileWaiting(db, actor, std::move(row), desired, now);
     const bool again = desired == DesiredState::kRunning && endedByItself(row.observed);
     if (row.observed.desired == desired && !again) return row.shown();
     GS_CHECK(wish(db, actor, row, desired, stopGrace, now));

@@ -146,6 +146,12 @@ CREATE INDEX sandbox_event_sandbox ON sandbox_event (sandbox_id, id);
 CREATE TABLE event_horizon (tenant_id TEXT PRIMARY KEY, pruned_through BIGINT NOT NULL);
 )sql";
 
+// When it got its host, which may be long after its creation.
+constexpr std::string_view kWaiting = R"sql(
+ALTER TABLE sandbox ADD COLUMN placed_at BIGINT;
+UPDATE sandbox SET placed_at = created_at WHERE host_id IS NOT NULL;
+)sql";
+
 // Two agents with one identity: since when, and when it showed last.
 constexpr std::string_view kFences = R"sql(
 ALTER TABLE host ADD COLUMN duplicate_since BIGINT;
@@ -157,7 +163,7 @@ CREATE INDEX host_duplicate ON host (duplicate_seen_at) WHERE duplicate_since IS
 
 const std::vector<Migration>& serverMigrations() {
   static const std::vector<Migration> kSteps{{"0001_first", kFirst}, {"0002_placement", kPlacement}, {"0003_repeats", kRepeats},
-                                             {"0004_lifecycle", kLifecycle}, {"0005_events", kEvents},
+                                             {"0004_lifecycle", kLifecycle}, {"0005_events", kEvents}, {"0005_waiting", kWaiting},
                                              {"0008_fences", kFences}};
   return kSteps;
 }

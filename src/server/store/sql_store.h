@@ -4,6 +4,7 @@
 //   host_store.cc      hosts as people see them      link_store.cc       enrollment, certificates, links
 //   blueprint_store.cc blueprints                    sandbox_store.cc    sandboxes as people see them
 //   observation_store.cc what hosts say of sandboxes audit_store.cc      audit, health
+//   waiting_store.cc   sandboxes that wait for a host
 //   event_store.cc    what happened to sandboxes
 //   repeat_rows.cc    creations by the client's key
 //
@@ -69,6 +70,8 @@ class SqlStore final : public Store {
   Task<Result<std::vector<std::string>>> allManifests() override;
 
   Task<Result<SandboxRecord>> placeSandbox(Actor actor, SandboxRecord draft, Placing placing) override;
+  Task<Result<std::vector<SandboxRecord>>> listWaiting() override;
+  Task<Result<SandboxRecord>> placeWaiting(TenantId tenant, SandboxId id, Placing placing) override;
   Task<Result<std::optional<SandboxRecord>>> findRepeated(TenantId tenant, RepeatKey key) override;
   Task<Status> insertSandbox(Actor actor, SandboxRecord sandbox) override;
   Task<Result<SandboxRecord>> getSandbox(TenantId tenant, SandboxId id) override;

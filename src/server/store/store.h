@@ -55,7 +55,7 @@ class Store {
   [[nodiscard]] virtual Task<Result<Page<ClusterRecord>>> listClusters(TenantId tenant, PageRequest page) = 0;
   [[nodiscard]] virtual Task<Result<ClusterRecord>> renameCluster(Actor actor, ClusterId id, std::string name,
                                                                   std::int64_t expectedVersion) = 0;
-  // Revokes its tokens with it. kFailedPrecondition when it is the default one or has hosts.
+  // Revokes its tokens with it. kFailedPrecondition when it is the default one, has hosts, or sandboxes wait in it.
   [[nodiscard]] virtual Task<Status> deleteCluster(Actor actor, ClusterId id) = 0;
   [[nodiscard]] virtual Task<Status> insertToken(Actor actor, TokenRecord token) = 0;  // managed: kFailedPrecondition
   [[nodiscard]] virtual Task<Result<TokenRecord>> getToken(TenantId tenant, TokenId id) = 0;
@@ -154,8 +154,17 @@ class Store {
     HostQuery hosts;
     std::function<Result<std::size_t>(const std::vector<HostLoad>&)> choose;
     std::optional<RepeatKey> repeat{};
+    // What becomes of a sandbox for which `choose` says no_host_fits. kWait: it is recorded without a host, in the cluster
+    // of `hosts`, requested/no_host_fits. kResourceExhausted (too_many_waiting) past kMaxWaiting of the tenant.
+    enum class NoHost : std::uint8_t { kRefuse, kWait } noHost = NoHost::kRefuse;
   };
+  static constexpr std::int64_t kMaxWaiting = 1'000;
   [[nodiscard]] virtual Task<Result<SandboxRecord>> placeSandbox(Actor actor, SandboxRecord draft, Placing placing) = 0;
+  // Those of all tenants that wait for a host and are to run, oldest first.
+  [[nodiscard]] virtual Task<Result<std::vector<SandboxRecord>>> listWaiting() = 0;
+  // As placeSandbox(), for one that waits: it gets a host and is placing. One that no longer waits comes back as it is,
+  // and nothing is chosen. kNotFound: it is gone. The error of `choose`: it waits on.
+  [[nodiscard]] virtual Task<Result<SandboxRecord>> placeWaiting(TenantId tenant, SandboxId id, Placing placing) = 0;
   // The sandbox that placeSandbox() would give back for this key; nothing when it is new. Errors likewise.
   [[nodiscard]] virtual Task<Result<std::optional<SandboxRecord>>> findRepeated(TenantId tenant, RepeatKey key) = 0;
   // On the host that it names. kAlreadyExists: the name is taken. kFailedPrecondition (host_removed), kNotFound
@@ -172,7 +181,8 @@ class Store {
   // Sets what is wanted and raises the generation. A repeat with the same desired state changes nothing and returns the
   // record as it is, but for a start of one that ended by itself: that is a new generation. A deleting sandbox can only
   // be deleted: kFailedPrecondition. On a removed host deletion removes the record (state deleted comes back), everything
-  // else is kFailedPrecondition (host_removed).
+  // else is kFailedPrecondition (host_removed). One that waits for a host needs no word of one: deletion removes the record,
+  // stopped it is stopped and no longer waits, started it waits again.
   [[nodiscard]] virtual Task<Result<SandboxRecord>> setDesired(Actor actor, SandboxId id, DesiredState desired,
                                                                Millis stopGrace) = 0;
   // What should exist on a host: every sandbox on it that is not deleted, those that are to be deleted included. For the
