@@ -1,7 +1,7 @@
 # Thin lines over the CMake presets and the scripts, so that people and CI run the same thing. `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo down test build dev asan tsan fuzz sim bench kill-points format tidy deps clean
+.PHONY: help demo down test build dev asan tsan fuzz sim sim-bites bench kill-points format tidy deps clean
 
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
@@ -41,6 +41,10 @@ fuzz:  ## every fuzz target with sanitizers, FUZZ_SECONDS each (60)
 sim:  ## deterministic simulation: SEEDS=n fresh seeds (1000), or SEED=x again, event by event
 	cmake --preset release && cmake --build --preset release -j $(JOBS) --target gstacks-sim
 	build/release/sim/gstacks-sim $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000))
+
+sim-bites:  ## put known bugs in, one at a time, and see the simulation find each
+	cmake --preset release && cmake --build --preset release -j $(JOBS) --target gstacks-sim-mutants
+	/usr/bin/python3 tests/sim/bites.py run build/release/sim
 
 bench:  ## measure against peers on this machine; results in build/bench/results.json
 	$(call CONFIGURE_AND_BUILD,release)

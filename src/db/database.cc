@@ -133,6 +133,30 @@ Result<Database> Database::open(const std::string& path) {
 
 Result<Database> Database::openInMemory() { return open(":memory:"); }
 
+Result<std::string> Database::image() {
+  sqlite3_int64 size = 0;
+  unsigned char* const bytes = sqlite3_serialize(handle_, "main", &size, 0);
+  if (bytes == nullptr) return fail(sqliteError(handle_, "copying the database"));
+  std::string out(reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(size));
+  sqlite3_free(bytes);
+  // A log beside the file is no part of the copy, which holds everything: so it does not ask for one (file format, 18 and 19).
+  if (out.size() > 20) out[18] = out[19] = 1;
+  return out;
+}
+
+Result<Database> Database::openImage(std::string_view image) {
+  GS_TRY(auto database, openInMemory());
+  auto* const bytes = static_cast<unsigned char*>(sqlite3_malloc64(image.size()));
+  if (bytes == nullptr) return fail(ErrorCode::kResourceExhausted, "no memory for the database's copy");
+  std::copy(image.begin(), image.end(), bytes);
+  const auto size = static_cast<sqlite3_int64>(image.size());
+  if (sqlite3_deserialize(database.handle_, "main", bytes, size, size, SQLITE_DESERIALIZE_FREEONCLOSE | SQLITE_DESERIALIZE_RESIZEABLE) !=
+      SQLITE_OK) {
+    return fail(sqliteError(database.handle_, "opening the database's copy"));
+  }
+  return database;
+}
+
 Result<sqlite3_stmt*> Database::prepare(std::string_view sql) {
   const auto found = cache_->statements.find(std::string(sql));
   if (found != cache_->statements.end()) return found->second;

@@ -46,6 +46,9 @@ class Database {
   // another process holds it locked for longer than 5 s.
   [[nodiscard]] static Result<Database> open(const std::string& path);
   [[nodiscard]] static Result<Database> openInMemory();
+  // The whole database, consistent, as the bytes of its file; and one in memory that begins with such bytes.
+  [[nodiscard]] Result<std::string> image();
+  [[nodiscard]] static Result<Database> openImage(std::string_view image);
   ~Database();
   Database(Database&&) noexcept;
   Database& operator=(Database&&) noexcept;

@@ -72,6 +72,22 @@ TEST(Migrate, AStepThatOnlyAddsIsNoneOfAnOlderVersionsBusiness) {
   EXPECT_EQ(recorded.value().value(), 1);
 }
 
+TEST(Database, ACopyHasAllThatWasThereAndGoesItsOwnWay) {
+  const std::string path = temporaryPath("image");
+  auto database = Database::open(path).value();
+  ASSERT_TRUE(migrate(database, kSteps));
+  ASSERT_TRUE(database.execute("INSERT INTO item (id) VALUES ($1)", {std::string("a")}));
+  auto copy = Database::openImage(database.image().value()).value();
+  ASSERT_TRUE(migrate(copy, kSteps));
+  ASSERT_TRUE(copy.execute("INSERT INTO item (id) VALUES ($1)", {std::string("b")}));
+  const auto count = [](Database& db) {
+    return db.queryOne("SELECT count(*) FROM item", {}, [](const Row& r) { return r.integer(0); }).value().value();
+  };
+  EXPECT_EQ(count(copy), 2);
+  EXPECT_EQ(count(database), 1);
+  std::filesystem::remove(path);
+}
+
 TEST(Database, RefusesAFileThatIsNoDatabase) {
   const std::string path = temporaryPath("garbage");
   std::ofstream(path) << std::string(4096, 'x');

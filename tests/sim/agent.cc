@@ -10,10 +10,13 @@ namespace {
 constexpr const char* kEpochKey = "link_epoch";
 
 Database journalDatabase() {
-  auto database = Database::openInMemory().value();
-  [[maybe_unused]] const auto migrated =
-      migrate(database, std::vector<Migration>(std::begin(kJournalMigrations), std::end(kJournalMigrations)));
-  return database;
+  static const std::string kEmpty = [] {
+    auto database = Database::openInMemory().value();
+    [[maybe_unused]] const auto migrated =
+        migrate(database, std::vector<Migration>(std::begin(kJournalMigrations), std::end(kJournalMigrations)));
+    return database.image().value();
+  }();
+  return Database::openImage(kEmpty).value();
 }
 
 }  // namespace
@@ -37,6 +40,7 @@ std::optional<AgentSandboxRecord> SimAgent::held(const SandboxId& id) const {
 
 Task<Status> SimAgent::start() {
   recovered_ = false;
+  if (std::exchange(torn_, false)) co_await tear();
   tasks_ = std::make_unique<TaskGroup>(simulation_.executor());
   GS_CO_TRY(const auto epoch, co_await journal_.readValue(kEpochKey));
   lastEpoch_ = 0;
@@ -70,6 +74,33 @@ Task<void> SimAgent::unwind() {
   link_.reset();
   tasks_.reset();
   supervisor_.reset();
+}
+
+void SimAgent::tearARow() {
+  torn_ = true;
+  die("its disk");
+}
+
+// Whoever had that record must find everything out anew, and knows less of what has ended before.
+Task<void> SimAgent::tear() {
+  disk.observeNext();
+  const auto ids = co_await database_.run([](Database& db) -> Result<std::vector<std::string>> {
+    std::vector<std::string> all;
+    GS_CHECK(db.query("SELECT sandbox_id FROM sandbox ORDER BY sandbox_id", {}, [&](const Row& row) { all.push_back(row.text(0)); }));
+    return all;
+  });
+  if (!ids || ids->empty()) co_return;
+  const auto id = (*ids)[simulation_.random.below(ids->size())];
+  simulation_.trace("{} finds the row of {} torn", name(), id);
+  disk.observeNext();
+  [[maybe_unused]] const auto done = co_await database_.run([id](Database& db) -> Status {
+    GS_CHECK(db.execute("UPDATE sandbox SET intent = 'sto' WHERE sandbox_id = $1", {id}));
+    return {};
+  });
+  const auto sandbox = SandboxId::trusted(id);
+  accepted_.erase(sandbox);
+  ledger_.recordTorn(name(), sandbox);
+  engine.recordTorn(sandbox);
 }
 
 void SimAgent::died() {
@@ -107,7 +138,7 @@ void SimAgent::checkFence(std::string_view when) {
     const auto* record = supervisor_->find(id);
     if (record == nullptr) {
       if (!ledger_.deletionWanted(id)) simulation_.violate("nothing lost", fmt::format("{} has forgotten {} {}", name(), id, when));
-    } else if (record->assignment.generation < generation) {
+    } else if (record->assignment.generation < generation && !(ledger_.restored() && ledger_.deletionWanted(id))) {
       simulation_.violate("fence", fmt::format("{} had generation {} of {} and has {} {}", name(), generation, id, record->assignment.generation, when));
     }
   }
@@ -131,7 +162,10 @@ Task<AssignmentAck> SimAgent::assign(Assignment assignment) {
   co_return ack;
 }
 
-void SimAgent::linkUp(std::uint64_t epoch) { tasks_->spawn("remember epoch", rememberEpoch(epoch)); }
+void SimAgent::linkUp(std::uint64_t epoch) {
+  supervisor_->linkUp();
+  tasks_->spawn("remember epoch", rememberEpoch(epoch));
+}
 
 Task<void> SimAgent::rememberEpoch(std::uint64_t epoch) { [[maybe_unused]] const auto saved = co_await journal_.writeValue(kEpochKey, fmt::format("{}", epoch)); }
 

@@ -13,14 +13,6 @@ namespace gs::sim {
 
 class SimServer;
 
-// The host's own time: the wall clock may be wrong and may jump.
-class HostClock final : public Clock {
- public:
-  [[nodiscard]] WallTime wallNow() const override { return SystemClock().wallNow() + shift; }
-  [[nodiscard]] SteadyTime steadyNow() const override { return SystemClock().steadyNow(); }
-  Millis shift{0};
-};
-
 class SimAgent final : public Process, private LinkDelegate, private BlueprintProvider {
  public:
   SimAgent(Simulation& simulation, Ledger& ledger, Network& network, SimServer& server, std::size_t index);
@@ -32,6 +24,8 @@ class SimAgent final : public Process, private LinkDelegate, private BlueprintPr
 
   // The host restarts: its containers end and the agent dies.
   void reboot();
+  // It dies, and a row of its journal is torn when it comes back.
+  void tearARow();
   // Nothing when it is not up.
   [[nodiscard]] Supervisor* supervisor() { return alive() && recovered_ ? supervisor_.get() : nullptr; }
   [[nodiscard]] bool linked() const { return alive() && link_ && link_->connected(); }
@@ -56,6 +50,7 @@ class SimAgent final : public Process, private LinkDelegate, private BlueprintPr
   void told(const Observation& observation);
   [[nodiscard]] Task<void> rememberEpoch(std::uint64_t epoch);
   [[nodiscard]] std::optional<AgentSandboxRecord> held(const SandboxId& id) const;
+  [[nodiscard]] Task<void> tear();
   void checkFence(std::string_view when);
 
   Ledger& ledger_;
@@ -65,6 +60,7 @@ class SimAgent final : public Process, private LinkDelegate, private BlueprintPr
   int boots_ = 1;
   std::uint64_t lastEpoch_ = 0;
   bool recovered_ = false;
+  bool torn_ = false;
   DatabaseThread database_;
   Journal journal_;
   std::unique_ptr<Supervisor> supervisor_;

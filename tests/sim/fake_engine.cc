@@ -8,6 +8,7 @@ namespace {
 constexpr unsigned kDieAtCall = 8;
 constexpr unsigned kRefuse = 25;
 constexpr unsigned kLoseAnswer = 25;
+constexpr unsigned kLie = 6;
 constexpr unsigned kHang = 4;
 constexpr unsigned kSlow = 30;
 constexpr unsigned kOutOfSpace = 8;
@@ -63,6 +64,13 @@ Task<Result<R>> FakeEngine::call(std::string what, SandboxId id, Deadline deadli
       simulation_.trace("{} engine {} {} refused", agent_.name(), what, id);
       return answer->give(noAnswer());
     }
+    // An answer to a wish, not to a question, may say "done" of what was not done.
+    if constexpr (std::is_void_v<R>) {
+      if (simulation_.mishap(kLie)) {
+        simulation_.trace("{} engine {} {} lies", agent_.name(), what, id);
+        return answer->give(Result<R>());
+      }
+    }
     auto result = effect();
     simulation_.trace("{} engine {} {} {}{}", agent_.name(), what, id, result ? "done" : result.error().message,
                       lost ? ", answer lost" : hangs ? ", hangs" : "");
@@ -96,16 +104,22 @@ Task<Status> FakeEngine::create(ContainerPlan plan, Deadline deadline) {
 Task<Status> FakeEngine::start(SandboxId id, Deadline deadline) {
   const auto held = heldBy_(id);
   const auto generation = held ? held->runGeneration : 0;
+  const auto policy = held ? held->assignment.spec.restart : RestartPolicy();
   const auto before = containers_.find(id);
   const bool wasOver = before != containers_.end() && before->second.endedBy == EndedBy::kItself;
-  co_return co_await call<void>("start", id, deadline, [this, id, generation, wasOver] { return doStart(id, generation, wasOver); });
+  co_return co_await call<void>("start", id, deadline, [this, id, generation, policy, wasOver] {
+    return doStart(id, generation, wasOver ? std::optional(policy) : std::nullopt);
+  });
 }
 
 Task<Status> FakeEngine::stop(SandboxId id, Millis, Deadline deadline) {
   const auto held = heldBy_(id);
   // Or a start that was late made it run although its end is wanted.
   const bool mayEnd = held && (held->failedGeneration == held->assignment.generation || held->assignment.desired != DesiredState::kRunning);
-  return call<void>("stop", id, deadline, [this, id, mayEnd] { return doStop(id, mayEnd); });
+  if (const auto found = containers_.find(id); found != containers_.end()) found->second.stopAsked = true;
+  const auto asked = containers_.find(id);
+  const int pid = asked == containers_.end() ? 0 : asked->second.seen.pid;
+  return call<void>("stop", id, deadline, [this, id, mayEnd, pid] { return doStop(id, mayEnd, pid); });
 }
 
 Task<Status> FakeEngine::remove(SandboxId id, Deadline deadline) {
@@ -161,19 +175,22 @@ Status FakeEngine::doCreate(const ContainerPlan& plan) {
   return {};
 }
 
-Status FakeEngine::doStart(const SandboxId& id, std::uint64_t runGeneration, bool wasOver) {
+Status FakeEngine::doStart(const SandboxId& id, std::uint64_t runGeneration, std::optional<RestartPolicy> afterEnd) {
   const auto found = containers_.find(id);
   if (found == containers_.end()) return fail(ErrorCode::kNotFound, "no such container");
   auto& container = found->second;
   if (container.seen.alive()) return {};
-  // A run that ended by itself is over: only a newer wish starts another. One that ended while the request was on its
-  // way could not be known. And an engine that is in another life may be held to have ended it.
-  if (wasOver && container.endedBy == EndedBy::kItself && container.runGeneration == runGeneration && container.startedIn == life_) {
-    simulation_.violate("one run", fmt::format("{} ended by itself in generation {} and is started again in it", id, runGeneration));
+  // One that ended while the request was on its way could not be known. And an engine that is in another life may be held
+  // to have ended it, or a stop that was late.
+  if (container.runGeneration != runGeneration) container.restarts = 0;
+  if (afterEnd && container.endedBy == EndedBy::kItself && container.runGeneration == runGeneration && container.startedIn == life_ &&
+      !container.stopAsked) {
+    checkRestart(container, runGeneration, *afterEnd);
   }
   container.runGeneration = runGeneration;
   container.endedBy = EndedBy::kNothing;
   container.startedIn = life_;
+  container.stopAsked = false;
   container.gateTimedOut = false;
   container.gateOpen = false;
   container.workload = {};
@@ -193,14 +210,33 @@ Status FakeEngine::doStart(const SandboxId& id, std::uint64_t runGeneration, boo
   return {};
 }
 
-Status FakeEngine::doStop(const SandboxId& id, bool mayEnd) {
+// A run that ended by itself is over: only a newer wish starts another, or its policy.
+void FakeEngine::checkRestart(FakeContainer& container, std::uint64_t runGeneration, const RestartPolicy& policy) {
+  const auto& id = container.seen.sandboxId;
+  ++container.restarts;
+  const bool clean = container.workload.phase == WorkloadState::Phase::kExited && container.workload.exit.code == 0 &&
+                     container.workload.exit.signal == 0;
+  const bool tooOften = policy.maxRestarts != 0 && container.restarts > policy.maxRestarts;
+  if (policy.mode == RestartMode::kNever || (policy.mode == RestartMode::kOnFailure && clean) || tooOften) {
+    simulation_.violate("one run", fmt::format("{} ended by itself in generation {} and is started again in it, for the {}. time", id,
+                                               runGeneration, container.restarts));
+  }
+}
+
+Status FakeEngine::doStop(const SandboxId& id, bool mayEnd, int askedOf) {
   const auto found = containers_.find(id);
   if (found == containers_.end()) return fail(ErrorCode::kNotFound, "no such container");
   auto& container = found->second;
   if (!container.seen.alive()) return {};
+  if (container.seen.pid != askedOf) {
+    // Asked of an earlier run by an agent that died since. The engine knows no runs, so nobody can fence that.
+    ledger_.excuse(id, "guest_lost");
+    end(container, kKilled, EndedBy::kAgent);
+    return {};
+  }
   const auto newestEnd = ledger_.newestEnd(id);
   const bool workloadOver = container.workload.phase == WorkloadState::Phase::kExited;
-  if (newestEnd <= endsUsed_[id] && !workloadOver && !container.gateTimedOut && !mayEnd) {
+  if (!ledger_.restored() && newestEnd <= endsUsed_[id] && !workloadOver && !container.gateTimedOut && !mayEnd) {
     simulation_.violate("no needless end", fmt::format("{} runs, is wanted, and is stopped", id));
   }
   if (!workloadOver) endsUsed_[id] = newestEnd;
@@ -240,6 +276,12 @@ void FakeEngine::endAll() {
 Result<std::string> FakeEngine::instance() const {
   if (!up_ && outage_ != Outage::kHangs) return noAnswer();
   return fmt::format("engine-{}", life_);
+}
+
+void FakeEngine::recordTorn(const SandboxId& id) {
+  if (const auto found = containers_.find(id); found != containers_.end()) found->second.stopAsked = true;
+  // In which life of the engine its run was started is forgotten, too.
+  ledger_.excuse(id, "guest_lost");
 }
 
 void FakeEngine::goDown(Outage how) {

@@ -24,7 +24,9 @@ struct FakeContainer {
   WorkloadState workload;
   EndedBy endedBy = EndedBy::kNothing;
   std::uint64_t runGeneration = 0;  // in whose name the last run was started
+  unsigned restarts = 0;            // of runs that had ended by themselves, in that generation
   int startedIn = 0;                // the engine's life in which it was started
+  bool stopAsked = false;           // and it may not be known whether that was done
   bool gateTimedOut = false;        // its guest was not there in time
 };
 
@@ -47,6 +49,8 @@ class FakeEngine final : public Runtime {
   void reboot();
   [[nodiscard]] bool isUp() const { return up_; }
   [[nodiscard]] const std::map<SandboxId, FakeContainer>& containers() const { return containers_; }
+  // The agent has forgotten what it knew of it.
+  void recordTorn(const SandboxId& id);
   // A random container's guest dies.
   void killOne();
   // The agent's end of a guest's socket.
@@ -74,10 +78,12 @@ class FakeEngine final : public Runtime {
   template <class R>
   [[nodiscard]] Task<Result<R>> call(std::string what, SandboxId id, Deadline deadline, std::function<Result<R>()> effect);
   [[nodiscard]] Status doCreate(const ContainerPlan& plan);
-  [[nodiscard]] Status doStart(const SandboxId& id, std::uint64_t runGeneration, bool wasOver);
+  // With the policy of a sandbox whose last run was over when the start was asked for.
+  [[nodiscard]] Status doStart(const SandboxId& id, std::uint64_t runGeneration, std::optional<RestartPolicy> afterEnd);
+  void checkRestart(FakeContainer& container, std::uint64_t runGeneration, const RestartPolicy& policy);
   void endAll();
   void down();
-  [[nodiscard]] Status doStop(const SandboxId& id, bool mayEnd);
+  [[nodiscard]] Status doStop(const SandboxId& id, bool mayEnd, int askedOf);
   [[nodiscard]] Status doRemove(const SandboxId& id);
   void end(FakeContainer& container, int code, EndedBy by);
   void openGate(const SandboxId& id, int pid, bool workload);

@@ -10,6 +10,7 @@ void Ledger::creationAnswered(const SandboxId& id) {
 void Ledger::assignmentArrived(const std::string& host, const Assignment& assignment) {
   const auto [it, isNew] = assignments_[assignment.sandboxId].emplace(assignment.generation, assignment.desired);
   if (isNew) simulation_.trace("{} hears {} generation {} {}", host, assignment.sandboxId, assignment.generation, desiredStateName(assignment.desired));
+  if (it->second != assignment.desired && restored_) it->second = assignment.desired;
   if (it->second != assignment.desired) {
     simulation_.violate("fence", fmt::format("generation {} of {} means {} and {}", assignment.generation, assignment.sandboxId,
                                              desiredStateName(it->second), desiredStateName(assignment.desired)));
@@ -45,6 +46,16 @@ void Ledger::observationTold(const std::string& host, const Observation& observa
   }
 }
 
+void Ledger::databaseRestored() {
+  restored_ = true;
+  stored_.clear();
+  everStored_.clear();
+  for (auto& [id, wish] : wishes_) {
+    wish.acknowledged = false;
+    wish.certain.reset();
+  }
+}
+
 void Ledger::databaseSeen(std::map<SandboxId, Stored> now) {
   for (const auto& [id, before] : stored_) {
     const auto found = now.find(id);
@@ -59,7 +70,7 @@ void Ledger::databaseSeen(std::map<SandboxId, Stored> now) {
                                                       before.observedGeneration, before.sequence, after.generation,
                                                       after.observedGeneration, after.sequence));
     }
-    if (after.observedGeneration > after.generation) {
+    if (after.observedGeneration > after.generation && !restored_) {
       simulation_.violate("fence", fmt::format("{} was observed in generation {} before that existed", id, after.observedGeneration));
     }
     if (before.desired == DesiredState::kDeleted && after.desired != DesiredState::kDeleted) {

@@ -41,6 +41,16 @@ class Ledger {
     const auto found = wishes_.find(id);
     return found != wishes_.end() && found->second.deletionAsked;
   }
+  // A row of the host's journal cannot be read any more: its record begins anew.
+  void recordTorn(const std::string& host, const SandboxId& id) {
+    recordBegins(host, id);
+    torn_.insert(id);
+  }
+  [[nodiscard]] bool torn(const SandboxId& id) const { return torn_.contains(id); }
+  // The server's database was replaced by an older copy: what was promised since is forgotten. Nothing may be destroyed for
+  // that, and no host may go back.
+  void databaseRestored();
+  [[nodiscard]] bool restored() const { return restored_; }
   // The host has no record of the sandbox and takes it on: its sequence begins anew.
   void recordBegins(const std::string& host, const SandboxId& id) { told_.erase({host, id}); }
   // What an agent says to the server: a sequence number has one meaning for ever (rule 1).
@@ -64,6 +74,8 @@ class Ledger {
   std::map<std::pair<std::string, SandboxId>, std::map<std::uint64_t, std::string>> told_;
   std::map<SandboxId, Stored> stored_;
   std::set<SandboxId> everStored_;
+  std::set<SandboxId> torn_;
+  bool restored_ = false;
 };
 
 }  // namespace gs::sim

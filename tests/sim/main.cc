@@ -2,8 +2,10 @@
 //
 //   gstacks-sim --seeds N [--first SEED]   N seeds, fresh ones unless the first is given (then it and its successors)
 //   gstacks-sim --seconds S                fresh seeds for that long
+//   gstacks-sim --hunt N [--first SEED]    up to N seeds, until one breaks a rule, which must be: the exit code is the other way round
 //   gstacks-sim --seed X                   one seed, twice, with every event; the two runs must be equal
 // Exit 0: every rule held. 1: a rule was broken; the seed and the rule are printed. 2: bad usage.
+#include <sqlite3.h>
 #include <sys/random.h>
 
 #include <charconv>
@@ -55,13 +57,16 @@ std::optional<std::uint64_t> number(std::string_view text) {
 }  // namespace
 
 int main(int count, char** arguments) {
+  // One thread, and nobody asks how much memory is used.
+  sqlite3_config(SQLITE_CONFIG_SINGLETHREAD);
+  sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
   std::map<std::string, std::uint64_t> options;
   for (int i = 1; i + 1 < count; i += 2) {
     const auto value = number(arguments[i + 1]);
     if (value) options[arguments[i]] = *value;
   }
   if (count % 2 == 0 || options.size() != static_cast<std::size_t>(count - 1) / 2 || options.empty()) {
-    fmt::print(stderr, "usage: gstacks-sim --seed X | --seeds N [--first SEED] | --seconds S\n");
+    fmt::print(stderr, "usage: gstacks-sim --seed X | --seeds N [--first SEED] | --seconds S | --hunt N [--first SEED]\n");
     return 2;
   }
   if (options.contains("--seed")) return replay(options["--seed"]);
@@ -71,6 +76,10 @@ int main(int count, char** arguments) {
   Totals totals;
   const auto began = std::chrono::steady_clock::now();
   const auto elapsed = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count(); };
+  if (options.contains("--hunt")) {
+    while (totals.failed == 0 && totals.seeds < options["--hunt"]) runOne(seed++, totals);
+    return totals.failed != 0 ? 0 : 1;
+  }
   while (options.contains("--seconds") ? elapsed() < static_cast<double>(options["--seconds"]) : totals.seeds < options["--seeds"]) {
     runOne(seed++, totals);
   }

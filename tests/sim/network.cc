@@ -7,6 +7,11 @@ constexpr std::size_t kWindow = 64;  // messages under way before a writer waits
 constexpr unsigned kStallMessage = 5;
 constexpr unsigned kBreakMessage = 2;
 constexpr unsigned kDieAtMessage = 1;
+constexpr unsigned kLose = 8;
+constexpr unsigned kDouble = 15;
+constexpr unsigned kReorder = 15;
+constexpr unsigned kKeep = 50;
+constexpr unsigned kReplay = 8;
 
 }  // namespace
 
@@ -59,17 +64,43 @@ class Connection : public std::enable_shared_from_this<Connection> {
  private:
   void put(std::size_t side, Message message) {
     auto& simulation = network_.simulation_;
+    if (network_.hostile && !message.end && simulation.faulty) {
+      auto& random = simulation.random;
+      auto& kept = network_.kept_[{host_, side}];
+      if (random.chance(kLose)) {
+        simulation.trace("net host{} loses a message", host_);
+        --ends_[side].underWay;
+        return;
+      }
+      if (random.chance(kDouble)) again(side, message.bytes, "doubles");
+      if (!kept.empty() && random.chance(kReplay)) again(side, kept, "replays");
+      if (kept.empty() || random.chance(kKeep)) kept = message.bytes;
+    }
+    deliver(side, std::move(message));
+  }
+  void again(std::size_t side, std::string bytes, std::string_view how) {
+    network_.simulation_.trace("net host{} {} a message", host_, how);
+    ++ends_[side].underWay;
+    deliver(side, {std::move(bytes), std::nullopt});
+  }
+  void deliver(std::size_t side, Message message) {
+    auto& simulation = network_.simulation_;
     End& from = ends_[side];
     const auto now = simulation.machine.nanoseconds();
     std::int64_t takes = 200'000 + static_cast<std::int64_t>(simulation.random.below(20'000'000));
     if (simulation.mishap(kStallMessage)) takes += static_cast<std::int64_t>(simulation.random.below(8'000'000'000));
-    from.lastArrival = std::max(from.lastArrival + 1'000, now + takes);
+    auto arrival = std::max(from.lastArrival + 1'000, now + takes);
+    if (network_.hostile && !message.end && simulation.faulty && simulation.random.chance(kReorder)) {
+      arrival += static_cast<std::int64_t>(simulation.random.below(300'000'000));  // its successors do not wait for it
+    } else {
+      from.lastArrival = arrival;
+    }
     if (simulation.mishap(kBreakMessage)) {
       simulation.trace("net host{} breaks", host_);
       drop(0, 1006, "");
       drop(1, 1006, "");
     }
-    simulation.after(std::chrono::nanoseconds(from.lastArrival - now),
+    simulation.after(std::chrono::nanoseconds(arrival - now),
                      [self = shared_from_this(), side, message = std::move(message)]() mutable { self->arrive(side, std::move(message)); });
   }
   void arrive(std::size_t side, Message message) {

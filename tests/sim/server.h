@@ -16,9 +16,8 @@ class SimServer final : public Process {
  public:
   SimServer(Simulation& simulation, Ledger& ledger, Network& network);
 
-  SystemClock clock;
+  HostClock clock;
   Disk disk;
-  SqlStore store;
   Actor admin;
 
   // A tenant, a blueprint and the hosts. Before anything is started.
@@ -32,6 +31,9 @@ class SimServer final : public Process {
   [[nodiscard]] Task<Result<SandboxRecord>> request(Request what);
 
   [[nodiscard]] bool hears(const HostId& host) const { return alive() && hub_ && hub_->isConnected(host); }
+  // An operator copies the database; and, another day, puts the copy in its place. Nothing without a copy.
+  [[nodiscard]] Task<void> copyDatabase();
+  void restoreCopy();
   // Reads the database past the disk and shows it to the ledger.
   [[nodiscard]] Task<std::vector<SandboxRecord>> look();
 
@@ -50,6 +52,14 @@ class SimServer final : public Process {
 
   Ledger& ledger_;
   Network& network_;
+  [[nodiscard]] SqlStore& store() { return *stores_.back(); }
+
+  // The last one counts; whoever still looks into an earlier one may do so.
+  std::vector<std::unique_ptr<SqlStore>> stores_;
+  std::optional<std::string> copy_;
+  bool toBeRestored_ = false;
+  std::uint64_t lookedAt_ = ~0ULL;
+  std::vector<SandboxRecord> looked_;
   std::vector<HostId> hosts_;
   std::unique_ptr<SandboxEvents> events_;
   std::unique_ptr<BlobCredentials> credentials_;

@@ -7,6 +7,7 @@ namespace gs::sim {
 namespace {
 
 constexpr unsigned kDieAtDisk = 3;
+constexpr unsigned kFailedWrite = 2;
 
 }  // namespace
 
@@ -56,6 +57,8 @@ void Disk::submit(Job job) {
     owner_.mayDie(kDieAtDisk, "a write that was not done");
     if (life != 0 && !owner_.isLife(life)) return job(lost());
     if (full) return job(fail(ErrorCode::kResourceExhausted, "the disk is full"));
+    if (simulation_.mishap(kFailedWrite)) return job(fail(ErrorCode::kUnavailable, "the disk does not do it"));
+    ++jobs;
     job(Status());
     owner_.mayDie(kDieAtDisk, "a write that was done");
   });

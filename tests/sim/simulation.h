@@ -47,6 +47,14 @@ class Simulation {
   std::string violation_;
 };
 
+// A machine's own time: its wall clock may be wrong and may jump.
+class HostClock final : public Clock {
+ public:
+  [[nodiscard]] WallTime wallNow() const override { return SystemClock().wallNow() + shift; }
+  [[nodiscard]] SteadyTime steadyNow() const override { return SystemClock().steadyNow(); }
+  Millis shift{0};
+};
+
 // A program that can die: what it did before stays, what it would do afterwards does not happen.
 //
 // die() takes effect within the call: from then on its disk loses what was not done yet, its connections are broken and
@@ -86,7 +94,7 @@ class Process {
 };
 
 // The disk of a process: work is done in order, each after a moment; a death loses what was not done, and may come
-// between the work and its answer.
+// between the work and its answer. While things go wrong a piece of work may fail and not be done.
 class Disk final : public WorkRunner {
  public:
   Disk(Simulation& simulation, Process& owner) : simulation_(simulation), owner_(owner) {}
@@ -94,6 +102,7 @@ class Disk final : public WorkRunner {
   // The next job is done at once and is never lost: for what looks at the world from outside.
   void observeNext() { observed_ = true; }
   bool full = false;
+  std::uint64_t jobs = 0;  // done so far; as long as it is the same, what is on it is
 
  private:
   Simulation& simulation_;

@@ -13,9 +13,12 @@ constexpr std::size_t kMostSandboxes = 6;
 constexpr Millis kLinkTime{60'000};
 // A call that hung when all was healed ends after a minute, and a lost word is looked for after another.
 constexpr Millis kPeaceTime{300'000};
+// Of 1,000 seeds, those with a hostile proxy, and those in which an older copy of the server's database comes back.
+constexpr unsigned kHostile = 200;
+constexpr unsigned kRestored = 60;
 constexpr std::uint64_t kMostSteps = 3'000'000;
 
-enum Trouble : unsigned { kAgentDies, kServerDies, kReboot, kEngineDown, kPartition, kOneWay, kCut, kClock, kDiskFull, kGuestDies, kTroubles };
+enum Trouble : unsigned { kAgentDies, kServerDies, kReboot, kEngineDown, kPartition, kOneWay, kCut, kClock, kDiskFull, kGuestDies, kTornRow, kCopy, kRestore, kTroubles };
 
 }  // namespace
 
@@ -29,6 +32,8 @@ World::World(Simulation& simulation)
       work_(simulation.executor()) {
   constexpr std::array<unsigned, 4> kClumsiness{0, 1, 1, 3};
   simulation_.clumsiness = kClumsiness[simulation_.random.below(kClumsiness.size())];
+  network_.hostile = simulation_.random.chance(kHostile);
+  mayRestore_ = simulation_.random.chance(kRestored);
   const auto hosts = 1 + simulation_.random.below(kMostHosts);
   for (std::size_t i = 0; i < hosts; ++i) agents_.push_back(std::make_unique<SimAgent>(simulation_, ledger_, network_, server_, i));
 }
@@ -92,6 +97,9 @@ Task<void> World::createOne() {
   wish.name = fmt::format("box-{}", ++made_);
   wish.blueprint = "debian";
   if (simulation_.random.chance(800)) wish.command = {"work"};
+  constexpr std::array kPolicies{RestartMode::kNever, RestartMode::kNever, RestartMode::kOnFailure, RestartMode::kAlways};
+  wish.restart = {kPolicies[simulation_.random.below(kPolicies.size())], 0};
+  if (wish.restart.mode != RestartMode::kNever) wish.restart.maxRestarts = static_cast<std::uint32_t>(simulation_.random.below(4));
   const auto made = co_await server_.request([this, wish](SandboxService& service) { return service.create(server_.admin, wish); });
   simulation_.trace("user creates {}: {}", wish.name, made ? made->id.text() : made.error().message);
   if (made) ledger_.creationAnswered(made->id);
@@ -150,9 +158,11 @@ void World::trouble() {
       simulation_.trace("net host{} cut {}", index, static_cast<int>(how));
       return network_.cut(index, how);
     }
-    case kClock:
-      agent.clock.shift += simulation_.random.between(Millis(-3'600'000), Millis(3'600'000));
-      return simulation_.trace("{} clock jumps", agent.name());
+    case kClock: {
+      HostClock& clock = simulation_.random.chance(700) ? agent.clock : server_.clock;
+      clock.shift += simulation_.random.between(Millis(-3'600'000), Millis(3'600'000));
+      return simulation_.trace("{} clock jumps", &clock == &server_.clock ? "server" : agent.name());
+    }
     case kDiskFull: {
       Disk& disk = simulation_.random.chance(700) ? agent.disk : server_.disk;
       disk.full = true;
@@ -160,6 +170,11 @@ void World::trouble() {
       return simulation_.after(time / 3, [&disk] { disk.full = false; });
     }
     case kGuestDies: return agent.engine.killOne();
+    case kTornRow: return agent.tearARow();
+    case kCopy: return work_.spawn("copy", server_.copyDatabase());
+    case kRestore:
+      if (mayRestore_) server_.restoreCopy();
+      return;
     case kTroubles: return;
   }
 }
@@ -168,6 +183,10 @@ void World::heal() {
   simulation_.trace("all is healed");
   simulation_.faulty = false;
   network_.healAll();
+  // What a hostile proxy has kept to itself is only found out when it is gone, and its connections with it.
+  if (network_.hostile) {
+    for (std::size_t i = 0; i < agents_.size(); ++i) network_.cut(i, Network::Cut::kBoth);
+  }
   server_.disk.full = false;
   for (const auto& agent : agents_) {
     agent->disk.full = false;
@@ -215,6 +234,9 @@ Task<void> World::waitForPeace() {
 }
 
 std::string World::discord() const {
+  // What an older copy of the database makes of sandboxes that are newer than it is for a person to say; that nothing is
+  // destroyed is checked at every effect.
+  if (ledger_.restored()) return "";
   for (const auto& record : records_) {
     if (auto why = discordOf(record); !why.empty()) return why;
   }

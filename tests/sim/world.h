@@ -50,6 +50,7 @@ class World {
   std::vector<SandboxRecord> records_;  // of the last look
   std::set<SandboxId> busy_;            // a user waits for an answer about it
   std::uint64_t kinds_;                 // of troubles, one bit each
+  bool mayRestore_ = false;
   int made_ = 0;
   TaskGroup processes_;
   TaskGroup work_;

@@ -379,6 +379,8 @@ FailureVerdict judgeFailure(Step step, const Error& error) {
     case ErrorCode::kUnimplemented: verdict.reason = "spec_rejected"; break;
     default: verdict.reason = "runtime_error"; break;
   }
+  // It was there a moment ago. What is there now is found by looking.
+  if (step == Step::kStart && error.code == ErrorCode::kNotFound) verdict.retry = Retry::kYes;
   // A container that cannot be stopped or removed now must be tried again: giving up would leave it running.
   if (step == Step::kStop || step == Step::kRemove || step == Step::kInspect) verdict.retry = Retry::kYes;
   if (!error.reason.empty() && error.reason == "disk_full") verdict.reason = error.reason;

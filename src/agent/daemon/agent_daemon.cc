@@ -195,6 +195,7 @@ Task<AssignmentAck> AgentDaemon::assign(Assignment assignment) {
 }
 
 void AgentDaemon::linkUp(std::uint64_t epoch) {
+  supervisor_.linkUp();
   tasks_.spawn("remember epoch", rememberEpoch(epoch));
   // The hello was written before the server's clock was known.
   tellChangedFacts();

@@ -106,6 +106,7 @@ Task<Status> SandboxActor::save() {
 }
 
 void SandboxActor::acknowledge(std::uint64_t sequence) {
+  if (sequence > record_.observation.sequence) heardUpTo_ = std::max(heardUpTo_, sequence);
   // Not saved at once: an acknowledgement lost in a crash means that the observation is sent again, which is harmless.
   record_.ackedSequence = std::max(record_.ackedSequence, std::min(sequence, record_.observation.sequence));
   wake();
@@ -132,6 +133,7 @@ Task<void> SandboxActor::run() {
   while (true) {
     const auto generation = record_.assignment.generation;
     const auto seen = changes_;
+    countOn();
     facts_.restartDue = restartAt_ && restartAt_->expired();
     const Decision decision = held_ ? decideHeld(record_) : decide(record_, facts_);
     if (decision.observe) stage(*decision.observe);
@@ -161,6 +163,14 @@ Task<void> SandboxActor::run() {
                                       {"error", forgotten.error().describe()}});
   }
   onFinished_();
+}
+
+// The record before this one was lost, and with it how far the control plane has heard.
+void SandboxActor::countOn() {
+  const auto heard = std::exchange(heardUpTo_, 0);
+  if (heard <= record_.observation.sequence || record_.observation.sequence == 0) return;
+  record_.observation.sequence = heard + 1;
+  staged_ = record_.observation;
 }
 
 void SandboxActor::stage(const ObservationDraft& draft) {
@@ -246,6 +256,14 @@ Task<Status> SandboxActor::inspect() {
   facts_.missedAt.reset();
   facts_.startedAt = container.startedAt;
   facts_.oomKilled = container.oomKilled;
+  const bool startAnswered = std::exchange(startAnswered_, false);
+  if (record_.intent == Intent::kStart) {
+    if (facts_.startedAt != record_.startedBefore) {
+      record_.intent = Intent::kNone;
+    } else if (startAnswered && !container.alive()) {
+      co_return fail(ErrorCode::kUnavailable, "the runtime said that the sandbox was started, and it was not");
+    }
+  }
   if (container.execDefaults) {
     record_.execUser = container.execDefaults->user;
     record_.execWorkingDir = container.execDefaults->workingDir;
@@ -298,6 +316,10 @@ Task<Status> SandboxActor::prepare() {
 
 Task<Status> SandboxActor::create() {
   if (parts_.checkRoom) GS_CO_CHECK(parts_.checkRoom());
+  // What is not there has not run; what an unfinished start wrote down is of no container that exists.
+  record_.runGeneration = 0;
+  record_.startedBefore.reset();
+  facts_.startedAt.reset();
   GS_CO_CHECK(co_await commitIntent(Intent::kCreate, "create"));
   GS_CO_CHECK(ensureGuestChannel());
   const auto& id = record_.assignment.sandboxId;
@@ -347,7 +369,8 @@ Task<Status> SandboxActor::startContainer() {
     co_return started;
   }
   crashPoint("start.after");
-  record_.intent = Intent::kNone;
+  // The intent stays until the new run was seen: "started" may have been said of what was not.
+  startAnswered_ = true;
   facts_.container = Seen::kUnknown;
   co_return Status();
 }
@@ -374,7 +397,11 @@ Task<Status> SandboxActor::openGate() {
   }
   if (!heard) {
     // The container may simply be gone; then its end is what is to be told.
-    GS_CO_CHECK(co_await inspect());
+    if (auto looked = co_await inspect(); !looked) {
+      // The engine's silence, and not the guest's: no time that it takes is held against the sandbox.
+      looked.error().code = ErrorCode::kUnavailable;
+      co_return looked;
+    }
     if (facts_.container != Seen::kRunning) co_return Status();
     co_return heard;
   }
@@ -417,7 +444,8 @@ Task<Status> SandboxActor::removeContainer() {
   removeRunDir();
   record_.intent = Intent::kNone;
   facts_.gateOpen = false;
-  facts_.container = Seen::kAbsent;
+  // That it is gone is said when it was seen to be gone, not because the runtime said "done".
+  facts_.container = Seen::kUnknown;
   co_return Status();
 }
 

@@ -93,6 +93,7 @@ class SandboxActor {
   [[nodiscard]] Task<Status> save();
   [[nodiscard]] Task<Status> commitIntent(Intent intent, std::string_view point);
   void stage(const ObservationDraft& draft);
+  void countOn();
   [[nodiscard]] Task<void> handleFailure(Step step, std::uint64_t generation, Error error);
   [[nodiscard]] Status ensureGuestChannel();
   [[nodiscard]] Task<void> closeGuestChannel();
@@ -114,6 +115,8 @@ class SandboxActor {
   Event changed_;
   std::uint64_t changes_ = 0;
   bool hinted_ = false;
+  std::uint64_t heardUpTo_ = 0;  // by the control plane, when that is further than this record has told
+  bool startAnswered_ = false;  // with success, and not looked since
   std::optional<Deadline> restartAt_;  // the end of the wait before a restart by the policy
   bool held_ = false;
   Backoff backoff_;

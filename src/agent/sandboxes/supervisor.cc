@@ -9,6 +9,21 @@ namespace {
 // How often an exec looks whether a sandbox that ran before a restart of the agent has been found again.
 constexpr Millis kRecoveryLook{20};
 constexpr Millis kStrangersEvery{60'000};
+constexpr Millis kArrivalLook{5};
+constexpr std::size_t kMostFinished = 4'096;
+
+// Says that a sandbox is being taken on, however that ends.
+class Arrival {
+ public:
+  Arrival(std::set<SandboxId>& all, SandboxId id) : all_(all), id_(std::move(id)) { all_.insert(id_); }
+  ~Arrival() { all_.erase(id_); }
+  Arrival(const Arrival&) = delete;
+  Arrival& operator=(const Arrival&) = delete;
+
+ private:
+  std::set<SandboxId>& all_;
+  SandboxId id_;
+};
 
 }  // namespace
 
@@ -58,6 +73,8 @@ Task<void> Supervisor::reap(SandboxId id) {
   actors_.erase(found);
   fence_.gone(takenSince(id), parts_.clock.steadyNow());
   takenAt_.erase(id);
+  if (finished_.size() >= kMostFinished) finished_.erase(finished_.begin());
+  finished_[id] = actor->record().assignment.generation;
   co_await actor->stop();
 }
 
@@ -113,6 +130,12 @@ Task<Result<std::uint32_t>> Supervisor::confirmDestructions(std::string fence) {
 
 Task<AssignmentAck> Supervisor::assign(Assignment assignment) {
   AssignmentAck ack{assignment.sandboxId, assignment.generation, std::nullopt};
+  // Over another link, perhaps.
+  while (arriving_.contains(assignment.sandboxId)) co_await sleepFor(kArrivalLook);
+  if (const auto gone = finished_.find(assignment.sandboxId); gone != finished_.end() && assignment.generation < gone->second) {
+    ack.refusal = makeError(ErrorCode::kAborted, fmt::format("the sandbox was deleted in generation {}", gone->second)).withReason("stale_generation");
+    co_return ack;
+  }
   SandboxActor* actor = findActor(assignment.sandboxId);
   const auto verdict = checkAssignment(assignment, actor == nullptr ? nullptr : &actor->record());
   if (!verdict) {
@@ -125,6 +148,8 @@ Task<AssignmentAck> Supervisor::assign(Assignment assignment) {
     if (const auto saved = co_await actor->ensureJournalled(); !saved) ack.refusal = saved.error();
     co_return ack;
   }
+  std::optional<Arrival> arrival;
+  if (actor == nullptr) arrival.emplace(arriving_, assignment.sandboxId);
   const auto destruction = co_await fence(assignment, actor);
   if (!destruction) {
     ack.refusal = destruction.error();
@@ -138,6 +163,7 @@ Task<AssignmentAck> Supervisor::assign(Assignment assignment) {
     crashPoint("assign.after");
     co_return ack;
   }
+  if (!arrival) arrival.emplace(arriving_, assignment.sandboxId);
   SandboxRecord record = firstRecord(std::move(assignment));
   if (const auto saved = co_await parts_.journal.save(record); !saved) {
     ack.refusal = saved.error();
@@ -146,8 +172,7 @@ Task<AssignmentAck> Supervisor::assign(Assignment assignment) {
   crashPoint("assign.after");
   // One that is here without a record is older than the record will be, and before the first look nobody knows.
   if (lookedForStrangers_ && !strangers_.contains(record.assignment.sandboxId)) takenAt_.emplace(record.assignment.sandboxId, parts_.clock.steadyNow());
-  // A repeat may have come while this one was being written.
-  if (!actors_.contains(record.assignment.sandboxId)) addActor(std::move(record), *destruction);
+  addActor(std::move(record), *destruction);
   co_return ack;
 }
 

@@ -27,6 +27,9 @@ class Supervisor {
   // same answer, and what is unacknowledged is told again.
   [[nodiscard]] Task<AssignmentAck> assign(Assignment assignment);
   void acknowledge(const SandboxId& id, std::uint64_t sequence);
+  // A new link to the control plane is up. What was deleted before may be told to exist again over this one, by a control
+  // plane that was restored; within one link that is an old message (rule 3).
+  void linkUp() { finished_.clear(); }
 
   // Destructions that wait for a confirmation, by id; see core/deletion_fence.h.
   [[nodiscard]] std::vector<HeldDestruction> heldDestructions() const;
@@ -74,6 +77,8 @@ class Supervisor {
   SandboxParts parts_;
   ObservationSink sink_;
   std::map<SandboxId, std::unique_ptr<SandboxActor>> actors_;
+  std::map<SandboxId, std::uint64_t> finished_;  // deleted and forgotten since the link is up: in which generation
+  std::set<SandboxId> arriving_;                 // taken on at this moment; nothing else is decided of it meanwhile
   std::set<SandboxId> strangers_;  // containers of this host, seen at the last look, that had no actor then
   bool lookedForStrangers_ = false;
   DeletionFence fence_;

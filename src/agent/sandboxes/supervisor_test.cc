@@ -18,6 +18,7 @@ class FakeRuntime final : public Runtime {
 
   bool answers = true;
   std::string life = "engine-1";
+  int lies = 0;  // so many wishes are answered "done" and not done
   int creates = 0;
   int starts = 0;
   std::map<SandboxId, RuntimeContainer> containers;
@@ -47,12 +48,15 @@ class FakeRuntime final : public Runtime {
   Task<RuntimeReport> health(Deadline) override { co_return RuntimeReport{{"docker", RuntimeState::kHealthy, "", ""}, {}}; }
   Task<Status> create(ContainerPlan plan, Deadline) override {
     if (!answers) co_return silent();
+    if (lie()) co_return Status();
     ++creates;
     containers[plan.sandboxId].sandboxId = plan.sandboxId;
     co_return Status();
   }
   Task<Status> start(SandboxId id, Deadline) override {
     if (!answers) co_return silent();
+    if (lie()) co_return Status();
+    if (!containers.contains(id)) co_return fail(ErrorCode::kNotFound, "no such container");
     ++starts;
     auto& container = containers[id];
     container.phase = ContainerPhase::kRunning;
@@ -67,6 +71,7 @@ class FakeRuntime final : public Runtime {
   }
   Task<Status> remove(SandboxId id, Deadline) override {
     if (!answers) co_return silent();
+    if (lie()) co_return Status();
     containers.erase(id);
     co_return Status();
   }
@@ -94,6 +99,7 @@ class FakeRuntime final : public Runtime {
     }
     Channel<SandboxId>& changes;
   };
+  bool lie() { return lies > 0 && lies-- > 0; }
   static std::unexpected<Error> silent() { return fail(ErrorCode::kUnavailable, "the engine does not answer"); }
 
   Channel<SandboxId> changes_;
@@ -325,6 +331,56 @@ class SupervisorTest : public ::testing::Test {
     co_return reason;
   }
 
+  // "Done" is said of each wish once before it is done.
+  Task<void> lyingRuntime() {
+    auto supervisor = makeSupervisor();
+    EXPECT_TRUE(co_await supervisor->recover());
+    supervisor->linkUp();
+    runtime_.lies = 1;
+    EXPECT_FALSE((co_await supervisor->assign(assignment(1))).refusal);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kRunning, 1)) << "a container that was said to be there is made all the same";
+    EXPECT_EQ(runtime_.creates, 1);
+    EXPECT_FALSE((co_await supervisor->assign(assignment(2, DesiredState::kStopped))).refusal);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kStopped, 2));
+    runtime_.lies = 1;
+    EXPECT_FALSE((co_await supervisor->assign(assignment(3))).refusal);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kRunning, 3)) << "an old end is not taken for that of a run that never was";
+    EXPECT_EQ(runtime_.starts, 2);
+    runtime_.lies = 1;
+    EXPECT_FALSE((co_await supervisor->assign(assignment(4, DesiredState::kDeleted))).refusal);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kDeleted, 4));
+    EXPECT_TRUE(runtime_.containers.empty()) << "deleted is told when it is gone";
+    for (const auto& o : observations_) EXPECT_NE(o.state, SandboxState::kFailed) << o.message;
+    // The record is forgotten, and an old message of the same link does not bring it back.
+    supervisor->acknowledge(id_, last().sequence);
+    for (int i = 0; i < 500 && !supervisor->versions().empty(); ++i) co_await sleepFor(Millis(2));
+    const auto late = co_await supervisor->assign(assignment(3));
+    EXPECT_EQ(late.refusal.value().reason, "stale_generation");
+    EXPECT_TRUE(supervisor->versions().empty());
+    // Over a new link it is the control plane's present will: its database may have been restored.
+    supervisor->linkUp();
+    EXPECT_FALSE((co_await supervisor->assign(assignment(3))).refusal);
+    EXPECT_EQ(supervisor->versions().size(), 1U);
+    co_await supervisor->stop();
+  }
+
+  // The record was lost; the control plane has heard more of this generation than the new record has told.
+  Task<void> countsOn() {
+    auto supervisor = makeSupervisor();
+    EXPECT_TRUE(co_await supervisor->recover());
+    EXPECT_FALSE((co_await supervisor->assign(assignment(1))).refusal);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kRunning, 1));
+    supervisor->acknowledge(id_, 40);
+    while (last().sequence < 41) co_await heard_.waitUntil(Deadline::never());
+    EXPECT_EQ(last().state, SandboxState::kRunning) << "the same, under a number that is heard";
+    EXPECT_EQ(last().sequence, 41U);
+    EXPECT_EQ(supervisor->unacknowledged().size(), 1U);
+    EXPECT_EQ((co_await journal_.load())->front().observation.sequence, 41U) << "on disk before it is told";
+    supervisor->acknowledge(id_, 41);
+    EXPECT_TRUE(supervisor->unacknowledged().empty());
+    co_await supervisor->stop();
+  }
+
   Task<void> olderVersionWrites() {
     SandboxRecord record;
     record.assignment = assignment(1);
@@ -547,6 +603,8 @@ TEST_F(SupervisorTest, BeginsNoEndedRunAgainBecauseTheEngineDidNotAnswer) {
   EXPECT_EQ(runtime_.starts, 1);
 }
 TEST_F(SupervisorTest, DistrustsAnAdditionThatAnOlderVersionLeftBehind) { runTask(loop_, olderVersionWrites()); }
+TEST_F(SupervisorTest, BelievesNoRuntimeThatSaysDone) { runTask(loop_, lyingRuntime()); }
+TEST_F(SupervisorTest, CountsOnFromWhereTheControlPlaneHasHeard) { runTask(loop_, countsOn()); }
 TEST_F(SupervisorTest, RunsExecsWhileItLooksAgain) { runTask(loop_, execWhileLooking()); }
 TEST_F(SupervisorTest, KeepsTheWorkloadsOwnExit) { runTask(loop_, workloadEnds()); }
 TEST_F(SupervisorTest, RestartsByThePolicyAndStopsWhenItIsUsedUp) { runTask(loop_, restartPolicy()); }

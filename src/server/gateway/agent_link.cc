@@ -348,11 +348,14 @@ Task<void> AgentLink::askAgain() {
 
 Task<void> AgentLink::onObservation(Observation observation) {
   const SandboxId id = observation.sandboxId;
-  const auto sequence = observation.sequence;
+  auto sequence = observation.sequence;
+  const auto generation = static_cast<std::int64_t>(observation.generation);
   const Working working(*this);
   const auto record = co_await hub_.store_.applyObservation(host_, std::move(observation));
   if (record) {
     hub_.events_.notify(id);
+    // A host that begins to count anew is told from where on it is heard.
+    if (record->observedGeneration == generation) sequence = std::max(sequence, static_cast<std::uint64_t>(record->sequence));
   } else {
     logWarn("observation_not_applied", {{"host", host_.text()}, {"sandbox", id.text()}, {"error", record.error().describe()}});
     // Not acknowledged: the agent sends it again when the store can take it.

@@ -20,6 +20,10 @@ AuditRecord auditFrom(const Row& row) {
 
 }  // namespace
 
+Task<Result<std::string>> SqlStore::image() {
+  return thread_.run([](Database& db) { return db.image(); });
+}
+
 Task<Status> SqlStore::checkHealth() {
   return thread_.transact([now = clock_.wallNow()](Database& db) -> Status {
     GS_CHECK(db.execute("INSERT INTO health (id, checked_at) VALUES (1, $1) "

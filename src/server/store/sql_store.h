@@ -21,6 +21,9 @@ class SqlStore final : public Store {
   SqlStore(Database database, const Clock& clock) : thread_(std::move(database)), clock_(clock) {}
   SqlStore(Database database, const Clock& clock, WorkRunner& runner) : thread_(std::move(database), runner), clock_(clock) {}
 
+  // The database as it is, in one piece (Database::image).
+  [[nodiscard]] Task<Result<std::string>> image();
+
   Task<Status> checkHealth() override;
 
   Task<Status> insertTenant(NewTenant all) override;
