@@ -290,7 +290,7 @@ class Link(Socket):
         raise AssertionError(f"closed with {self.close_code} {self.close_reason} before {case}")
 
     def send_hello(self, **changes):
-        members = dict(protocol=1, features=["exec"], facts=make_facts(), telemetry=messages().HostTelemetry(
+        members = dict(protocol=1, features=["exec", "reprovision"], facts=make_facts(), telemetry=messages().HostTelemetry(
             memory_available_bytes=4 << 30, disk_free_bytes=50 << 30), last_epoch=self.agent.last_epoch,
             assignments_digest=hashlib.sha256().digest())  # of nothing
         members.update(changes)

@@ -156,6 +156,10 @@ class ApiClient:
         answer = self.post(f"/api/sandboxes/{sandbox_id}/stop", {"graceMs": grace_ms})
         return self.wait_sandbox(sandbox_id, "stopped") if wait else answer
 
+    def reprovision_sandbox(self, sandbox_id, wait=True, **members):
+        answer = self.post(f"/api/sandboxes/{sandbox_id}/reprovision", {"graceMs": 1000, **members})
+        return self.wait_sandbox(sandbox_id, "running") if wait else answer
+
     def delete_sandbox(self, sandbox_id, wait=True, timeout=60):
         self.delete(f"/api/sandboxes/{sandbox_id}", expect=202)
         if wait:

@@ -216,6 +216,16 @@ def walk_sandboxes(api, host, blueprint):
              exit=messages().ExitInfo(signal=9, oom_killed=True, at=messages().Timestamp(unix_ms=1767225600000)))
     failed = api.get(path, params={"waitFor": "failed", "waitMs": 20000})
     assert failed["exit"]["signal"] == "KILL" and failed["exit"]["oomKilled"]
+    fresh = {"blueprint": "base", "graceMs": 0}
+    key = {"Idempotency-Key": "fresh-1"}
+    made_anew = api.call("POST", f"{path}/reprovision", json=fresh, headers=key, expect=202)
+    assert (made_anew["generation"], made_anew["rootGeneration"]) == (4, 4)
+    assert api.call("POST", f"{path}/reprovision", json=fresh, headers=key, expect=202)["generation"] == 4
+    wait_until(lambda: api.get(path)["observedGeneration"] == 4, 10)
+    assert api.post(f"{path}/reprovision", expect=202)["rootGeneration"] == 5
+    wait_until(lambda: api.get(path)["observedGeneration"] == 5, 10)
+    unknown = api.problem("POST", f"{path}/reprovision", 404, "not_found", json={"blueprint": "no-such"})
+    assert unknown["errors"][0]["pointer"] == "/blueprint"
     api.delete(path, expect=202)
     check_gone(api, path)
     walk_events(api, host, made)
@@ -226,9 +236,10 @@ def walk_events(api, host, made):
     path = f"/api/sandboxes/{made['id']}/events"
     events = api.get(path, params={"limit": 200})["items"]
     assert [event["kind"] for event in events] == [
-        "created", "observed", "stop_requested", "observed", "start_requested", "observed", "observed", "delete_requested", "deleted"]
-    assert [event["state"] for event in events][-3:] == ["failed", "deleting", "deleted"]
-    assert events[-3]["exit"]["oomKilled"] and events[-3]["actor"] == host.host_id == events[-1]["actor"]
+        "created", "observed", "stop_requested", "observed", "start_requested", "observed", "observed",
+        "reprovision_requested", "observed", "reprovision_requested", "observed", "delete_requested", "deleted"]
+    assert [event["state"] for event in events][6] == "failed" and [event["state"] for event in events][-2:] == ["deleting", "deleted"]
+    assert events[6]["exit"]["oomKilled"] and events[6]["actor"] == host.host_id == events[-1]["actor"]
     paged, after = [], 0
     while page := api.get(path, params={"limit": 2, "after": after})["items"]:
         paged += page

@@ -38,12 +38,14 @@ POINTS = {
     "start": ["assign.before", "assign.after", "start.before", "start.after", "open_gate.after:2"],
     # Its workload ends by itself, its policy starts it again: the end is told and cleaned up, then comes the counted start.
     "restart": ["stop.before", "stop.after", "start.before", "start.after", "open_gate.after:3"],
+    "reprovision": ["assign.before", "assign.after", "prepare.after", "stop.before", "stop.after", "remove.before", "remove.after", "create.before",
+                    "create.after", "start.before", "start.after", "open_gate.after:3"],
     "delete": ["assign.before", "assign.after", "remove.before", "remove.after"],
 }
 WORKLOAD = ["sh", "-c", "echo run >> /tmp/runs; trap 'exit 0' TERM; while :; do sleep 0.05; done"]
 # Ends by itself once, when it is told to.
 ENDS_ONCE = ["sh", "-c", "echo run >> /tmp/runs; while [ ! -e /tmp/end ]; do sleep 0.05; done; rm /tmp/end; exit 3"]
-RUNS = {"create": 1, "start": 2, "restart": 2}  # of the workload, in the end
+RUNS = {"create": 1, "start": 2, "restart": 2, "reprovision": 1}  # of the workload, in the end
 
 
 class Host:
@@ -75,6 +77,8 @@ class Host:
             return self.api.create_sandbox("busybox", wait=False, command=WORKLOAD)
         if verb == "start":
             return self.api.start_sandbox(sandbox["id"], wait=False)
+        if verb == "reprovision":
+            return self.api.reprovision_sandbox(sandbox["id"], wait=False)
         if verb == "stop":
             return self.api.stop_sandbox(sandbox["id"], grace_ms=1000, wait=False)
         if verb == "restart":
@@ -151,7 +155,7 @@ def quantile(values, q):
 def run_points(host, points, runs):
     """(passed, failed), and the table on the way."""
     passed, failed, all_times = 0, 0, []
-    print(f"{'verb':8} {'point':20} {'runs':>5} {'failed':>7} {'p50 ms':>7} {'p95 ms':>7} {'max ms':>7}", flush=True)
+    print(f"{'verb':11} {'point':20} {'runs':>5} {'failed':>7} {'p50 ms':>7} {'p95 ms':>7} {'max ms':>7}", flush=True)
     for verb, point in points:
         times, problems = [], []
         for _ in range(runs):
@@ -162,7 +166,7 @@ def run_points(host, points, runs):
                 host.recover()
         passed, failed, all_times = passed + len(times), failed + len(problems), all_times + times
         figures = [1000 * f for f in (statistics.median(times), quantile(times, 0.95), max(times))] if times else [0, 0, 0]
-        print(f"{verb:8} {point:20} {runs:5} {len(problems):7} " + " ".join(f"{f:7.0f}" for f in figures), flush=True)
+        print(f"{verb:11} {point:20} {runs:5} {len(problems):7} " + " ".join(f"{f:7.0f}" for f in figures), flush=True)
         for problem in problems[:3]:
             print(f"    {problem}", flush=True)
     if all_times:

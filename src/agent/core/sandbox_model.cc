@@ -184,6 +184,15 @@ Decision decideStopped(const SandboxRecord& record, const SandboxFacts& facts) {
   return waitSaying({SandboxState::kStopped, "stopped_by_user", "", endOf(record, facts)});
 }
 
+// A fresh root file system is wanted. What it is made of comes first, so that the old one is not given up for a blueprint
+// that cannot be had, and so that the sandbox is away no longer than it must.
+Decision decideReplacement(const SandboxFacts& facts) {
+  const Step step = !facts.blueprintReady                 ? Step::kPrepare
+                    : facts.container == Seen::kRunning ? Step::kStop
+                                                        : Step::kRemove;
+  return doingSaying(step, SandboxState::kProvisioning, "reprovisioning", "");
+}
+
 // The run ended, but not by itself: it is begun again, and that is no restart by the policy.
 Decision startAgain(const SandboxRecord& record, const SandboxFacts& facts, std::string reason, std::string message) {
   return {Step::kStart,
@@ -217,6 +226,7 @@ Decision decideAbsent(const SandboxRecord& record, const SandboxFacts& facts) {
 }
 
 Decision decideRunning(const SandboxRecord& record, const SandboxFacts& facts) {
+  if (isStale(record, facts)) return decideReplacement(facts);
   switch (facts.container) {
     case Seen::kUnknown: return doing(Step::kInspect);
     case Seen::kAbsent: return decideAbsent(record, facts);
@@ -298,6 +308,11 @@ Decision decide(const SandboxRecord& record, const SandboxFacts& facts) {
   return decideRunning(record, facts);
 }
 
+bool isStale(const SandboxRecord& record, const SandboxFacts& facts) {
+  const bool there = facts.container != Seen::kUnknown && facts.container != Seen::kAbsent;
+  return there && facts.containerGeneration < record.assignment.rootGeneration;
+}
+
 void noteStart(SandboxRecord& record, const SandboxFacts& facts) {
   if (!startIsPending(record, facts)) {
     const bool byPolicy = record.observation.reason == kRestarting && record.observation.generation == record.assignment.generation;
@@ -319,7 +334,7 @@ void noteStop(SandboxRecord& record, const SandboxFacts& facts) {
   // Cleaning up after a workload that ended by itself, or after a generation that failed, is no end that needs a cause.
   if (record.endCause != ExitCause::kUnspecified || facts.workloadExit) return;
   if (record.observation.exit && tellsAnEnd(record.observation)) return;
-  if (record.assignment.desired != DesiredState::kRunning) record.endCause = ExitCause::kStopped;
+  if (record.assignment.desired != DesiredState::kRunning || isStale(record, facts)) record.endCause = ExitCause::kStopped;
 }
 
 Result<Acceptance> checkAssignment(const Assignment& incoming, const SandboxRecord* present) {
@@ -346,8 +361,10 @@ Result<Acceptance> checkAssignment(const Assignment& incoming, const SandboxReco
   if (held.desired == DesiredState::kDeleted && incoming.desired != DesiredState::kDeleted) {
     return fail(makeError(ErrorCode::kFailedPrecondition, "the sandbox is being deleted").withReason("spec_rejected"));
   }
-  if (incoming.spec.runtime != held.spec.runtime || incoming.spec.manifest != held.spec.manifest) {
-    return fail(makeError(ErrorCode::kInvalidArgument, "runtime and blueprint cannot change in place")
+  const bool freshRoot = incoming.rootGeneration > held.rootGeneration;
+  if (incoming.spec.runtime != held.spec.runtime || (!freshRoot && incoming.spec.manifest != held.spec.manifest)) {
+    return fail(makeError(ErrorCode::kInvalidArgument,
+                          "the runtime cannot change in place, nor the blueprint without a fresh root file system")
                     .withReason("spec_rejected"));
   }
   return Acceptance::kNew;

@@ -56,6 +56,7 @@ enum class Seen : std::uint8_t { kUnknown, kAbsent, kCreated, kRunning, kExited 
 
 struct SandboxFacts {
   Seen container = Seen::kUnknown;
+  std::uint64_t containerGeneration = 0;  // the one that it was made for; with a container only
   std::optional<WallTime> startedAt;  // of the present or last run, by the runtime
   std::optional<ExitInfo> exit;     // of the container, when exited
   bool gateOpen = false;            // the guest said so
@@ -118,8 +119,12 @@ struct Decision {
 void noteStart(SandboxRecord& record, const SandboxFacts& facts);
 void noteStop(SandboxRecord& record, const SandboxFacts& facts);
 
+// Whether the container was made before the fresh root file system that is wanted: it is replaced, not started.
+[[nodiscard]] bool isStale(const SandboxRecord& record, const SandboxFacts& facts);
+
 // Whether a newly arrived assignment is taken. Older: kAborted (reason stale_generation). Equal: taken, changes nothing.
-// A spec that differs in what cannot change on a host is kInvalidArgument. Unknown runtime: kUnimplemented.
+// The blueprint changes together with the root generation or not at all, the runtime never: kInvalidArgument. Unknown
+// runtime: kUnimplemented.
 enum class Acceptance : std::uint8_t { kNew, kSame };
 [[nodiscard]] Result<Acceptance> checkAssignment(const Assignment& incoming, const SandboxRecord* present);
 

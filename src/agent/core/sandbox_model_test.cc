@@ -541,6 +541,75 @@ TEST(SandboxModel, ARunThatWentOnIntoANewGenerationIsNotBegunAgainWhenItEnds) {
   EXPECT_EQ(decide(record, withContainerExit(seen(Seen::kExited), 1)).step, Step::kWait);
 }
 
+struct Replacement {
+  std::string why;
+  DesiredState desired;
+  std::uint64_t madeFor;  // the container; the fresh root was asked for in 3, the present generation is 4
+  SandboxFacts facts;
+  Step step;
+  std::optional<SandboxState> says;
+};
+
+TEST(SandboxModel, ReplacesWhatWasMadeBeforeTheFreshRoot) {
+  const auto none = std::optional<SandboxState>();
+  const Replacement rows[] = {
+      {"the blueprint comes before the old root goes", kRunning, 2, withGate(seen(Seen::kRunning)), Step::kPrepare,
+       SandboxState::kProvisioning},
+      {"what runs is stopped", kRunning, 2, withBlueprint(withGate(seen(Seen::kRunning))), Step::kStop, SandboxState::kProvisioning},
+      {"what is stopped is removed", kRunning, 2, withBlueprint(withContainerExit(seen(Seen::kExited), 0)), Step::kRemove,
+       SandboxState::kProvisioning},
+      {"what never ran is removed", kRunning, 2, withBlueprint(seen(Seen::kCreated)), Step::kRemove, SandboxState::kProvisioning},
+      {"removed: made anew", kRunning, 0, withBlueprint(seen(Seen::kAbsent)), Step::kCreate, SandboxState::kProvisioning},
+      {"its workload ended while it is replaced: no end of the new one", kRunning, 2,
+       withBlueprint(withWorkloadExit(withGate(seen(Seen::kRunning)), 3)), Step::kStop, SandboxState::kProvisioning},
+      {"the one of the asking generation stays", kRunning, 3, seen(Seen::kCreated), Step::kStart, SandboxState::kStarting},
+      {"a later one stays", kRunning, 4, withGate(seen(Seen::kRunning)), Step::kWait, SandboxState::kRunning},
+      {"nothing is known: look first", kRunning, 0, seen(Seen::kUnknown), Step::kInspect, none},
+      {"to be stopped meanwhile: stopped, and replaced when it starts", kStopped, 2, withGate(seen(Seen::kRunning)), Step::kStop, none},
+      {"to be deleted meanwhile", kDeleted, 2, withGate(seen(Seen::kRunning)), Step::kRemove, SandboxState::kDeleting},
+  };
+  for (const auto& row : rows) {
+    SandboxRecord record;
+    record.assignment = assignment(4, row.desired);
+    record.assignment.rootGeneration = 3;
+    record.runGeneration = 2;
+    auto facts = row.facts;
+    facts.containerGeneration = row.madeFor;
+    const auto decision = decide(record, facts);
+    EXPECT_EQ(stepName(decision.step), stepName(row.step)) << row.why;
+    ASSERT_EQ(decision.observe.has_value(), row.says.has_value()) << row.why;
+    if (row.says) EXPECT_EQ(sandboxStateName(decision.observe->state), sandboxStateName(*row.says)) << row.why;
+  }
+}
+
+TEST(SandboxModel, AFailedReplacementLeavesTheOldRootStoppedAndThere) {
+  SandboxRecord record;
+  record.assignment = assignment(4);
+  record.assignment.rootGeneration = 4;
+  record.failedGeneration = 4;
+  auto facts = withGate(seen(Seen::kRunning));
+  facts.containerGeneration = 1;
+  EXPECT_EQ(decide(record, facts).step, Step::kStop);
+  facts.container = Seen::kExited;
+  EXPECT_EQ(decide(record, facts).step, Step::kWait);
+}
+
+TEST(CheckAssignment, TheBlueprintChangesOnlyTogetherWithTheRoot) {
+  SandboxRecord held;
+  held.assignment = assignment(5);
+  held.assignment.rootGeneration = 3;
+  auto other = assignment(6);
+  other.spec.manifest = Digest::of("other");
+  other.rootGeneration = 3;
+  EXPECT_EQ(checkAssignment(other, &held).error().reason, "spec_rejected");
+  other.rootGeneration = 2;
+  EXPECT_EQ(checkAssignment(other, &held).error().reason, "spec_rejected");
+  other.rootGeneration = 6;
+  EXPECT_EQ(checkAssignment(other, &held).value(), Acceptance::kNew);
+  other.spec.runtime = "lxc";
+  EXPECT_EQ(checkAssignment(other, &held).error().reason, "spec_rejected");
+}
+
 TEST(CheckAssignment, GenerationsFence) {
   SandboxRecord held;
   held.assignment = assignment(5);

@@ -135,6 +135,11 @@ Task<void> SandboxActor::run() {
     const auto seen = changes_;
     countOn();
     facts_.restartDue = restartAt_ && restartAt_->expired();
+    // A fresh root file system may be made of another blueprint.
+    if (image_ && image_->manifest != record_.assignment.spec.manifest) {
+      image_.reset();
+      facts_.blueprintReady = false;
+    }
     const Decision decision = held_ ? decideHeld(record_) : decide(record_, facts_);
     if (decision.observe) stage(*decision.observe);
     if (decision.step == Step::kFinish) break;
@@ -254,6 +259,7 @@ Task<Status> SandboxActor::inspect() {
   }
   const RuntimeContainer& container = *sight->container;
   facts_.missedAt.reset();
+  facts_.containerGeneration = container.generation;
   facts_.startedAt = container.startedAt;
   facts_.oomKilled = container.oomKilled;
   const bool startAnswered = std::exchange(startAnswered_, false);
@@ -321,12 +327,15 @@ Task<Status> SandboxActor::create() {
   record_.startedBefore.reset();
   facts_.startedAt.reset();
   GS_CO_CHECK(co_await commitIntent(Intent::kCreate, "create"));
+  // A newer assignment may have come while this was written, and wish another blueprint.
+  if (image_->manifest != record_.assignment.spec.manifest) co_return Status();
   GS_CO_CHECK(ensureGuestChannel());
   const auto& id = record_.assignment.sandboxId;
   ContainerPlan plan;
   plan.sandboxId = id;
   plan.hostId = parts_.hostId;
   plan.generation = record_.assignment.generation;
+  const auto madeFor = plan.generation;
   plan.spec = record_.assignment.spec;
   plan.image = *image_;
   plan.mounts = {parts_.guestBinary, parts_.paths.sandboxDir(id)};
@@ -342,6 +351,7 @@ Task<Status> SandboxActor::create() {
   crashPoint("create.after");
   record_.intent = Intent::kNone;
   facts_.container = Seen::kCreated;
+  facts_.containerGeneration = madeFor;
   co_return Status();
 }
 
@@ -446,6 +456,12 @@ Task<Status> SandboxActor::removeContainer() {
   facts_.gateOpen = false;
   // That it is gone is said when it was seen to be gone, not because the runtime said "done".
   facts_.container = Seen::kUnknown;
+  // What is made next has nothing of this one's past.
+  facts_.startedAt.reset();
+  facts_.exit.reset();
+  facts_.workloadExit.reset();
+  facts_.workloadStartError.clear();
+  facts_.oomKilled = false;
   co_return Status();
 }
 

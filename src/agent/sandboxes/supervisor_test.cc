@@ -49,8 +49,14 @@ class FakeRuntime final : public Runtime {
   Task<Status> create(ContainerPlan plan, Deadline) override {
     if (!answers) co_return silent();
     if (lie()) co_return Status();
+    if (const auto found = containers.find(plan.sandboxId); found != containers.end() && found->second.generation != plan.generation) {
+      co_return fail(makeError(ErrorCode::kAborted, "another generation's").withReason("generation_differs"));
+    }
     ++creates;
-    containers[plan.sandboxId].sandboxId = plan.sandboxId;
+    auto& container = containers[plan.sandboxId];
+    container.sandboxId = plan.sandboxId;
+    container.generation = plan.generation;
+    container.manifest = plan.image.manifest.text();
     co_return Status();
   }
   Task<Status> start(SandboxId id, Deadline) override {
@@ -265,6 +271,42 @@ class SupervisorTest : public ::testing::Test {
     for (int i = 0; i < 500 && !supervisor->versions().empty(); ++i) co_await sleepFor(Millis(2));
     EXPECT_TRUE(supervisor->versions().empty());
     EXPECT_TRUE((co_await journal_.load())->empty());
+    co_await supervisor->stop();
+  }
+
+  Task<void> freshRoot() {
+    auto supervisor = makeSupervisor();
+    EXPECT_TRUE(co_await supervisor->recover());
+    EXPECT_FALSE((co_await supervisor->assign(assignment(1))).refusal);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kRunning, 1));
+    auto fresh = assignment(2);
+    fresh.rootGeneration = 2;
+    EXPECT_FALSE((co_await supervisor->assign(fresh)).refusal);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kRunning, 2));
+    EXPECT_EQ(runtime_.creates, 2);
+    EXPECT_EQ(runtime_.containers.at(id_).generation, 2U);
+    // Another blueprint, while it is stopped.
+    EXPECT_FALSE((co_await supervisor->assign([&] {
+                    auto stop = assignment(3, DesiredState::kStopped);
+                    stop.rootGeneration = 2;
+                    return stop;
+                  }())).refusal);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kStopped, 3));
+    auto other = assignment(4);
+    other.rootGeneration = 4;
+    other.spec.manifest = Digest::of("another");
+    EXPECT_FALSE((co_await supervisor->assign(other)).refusal);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kRunning, 4));
+    EXPECT_EQ(runtime_.containers.at(id_).manifest, Digest::of("another").text());
+    EXPECT_EQ(runtime_.containers.size(), 1U);
+    // A blueprint that cannot be had leaves the old root where it is.
+    blueprints_.failure = makeError(ErrorCode::kDataLoss, "damaged");
+    other.generation = other.rootGeneration = 5;
+    other.spec.manifest = Digest::of("damaged");
+    EXPECT_FALSE((co_await supervisor->assign(other)).refusal);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kFailed, 5));
+    EXPECT_EQ(last().reason, "blueprint_damaged");
+    EXPECT_EQ(runtime_.containers.at(id_).generation, 4U);
     co_await supervisor->stop();
   }
 
@@ -593,6 +635,7 @@ class SupervisorTest : public ::testing::Test {
 };
 
 TEST_F(SupervisorTest, CreatesStopsStartsAndDeletes) { runTask(loop_, createStopStartDelete()); }
+TEST_F(SupervisorTest, MakesAFreshRootAndKeepsTheOldOneUntilItCan) { runTask(loop_, freshRoot()); }
 TEST_F(SupervisorTest, AdoptsWhatRunsAfterARestart) { runTask(loop_, adoptAfterRestart()); }
 TEST_F(SupervisorTest, CallsNothingDeadWhenTheRuntimeIsSilent) { runTask(loop_, silentRuntime()); }
 TEST_F(SupervisorTest, StartsAgainWhatTheEngineTookAlongWhileNoAgentWasThere) {

@@ -135,6 +135,7 @@ struct ChangeArgs {
   std::string sandbox;
   bool wait = true;
   std::optional<Millis> grace;
+  std::string blueprint;
 };
 
 int showChange(Context& context, const Json& sandbox, std::string_view what) {
@@ -166,6 +167,18 @@ Result<int> stopSandbox(Context& context, const ChangeArgs& args) {
   if (!args.wait) return showChange(context, sandbox, "stops");
   GS_TRY(const Json stopped, waitForSandbox(context, *api, std::move(sandbox), WaitGoal::kStopped));
   return showChange(context, stopped, "is stopped");
+}
+
+Result<int> reprovisionSandbox(Context& context, const ChangeArgs& args) {
+  GS_TRY(ApiClient* const api, context.api());
+  GS_TRY(const std::string id, resolveId(*api, kSandboxes, args.sandbox));
+  Json body = Json::object();
+  if (args.grace) body["graceMs"] = args.grace->count();
+  if (!args.blueprint.empty()) body["blueprint"] = args.blueprint;
+  GS_TRY(Json sandbox, api->post(resourcePath(kSandboxes, id) + "/reprovision", body));
+  if (!args.wait) return showChange(context, sandbox, "gets a fresh root file system");
+  GS_TRY(const Json running, waitForSandbox(context, *api, std::move(sandbox), WaitGoal::kRunning));
+  return showChange(context, running, "runs with a fresh root file system");
 }
 
 Result<int> deleteSandbox(Context& context, const ChangeArgs& args) {
@@ -211,7 +224,10 @@ void addSandboxCommands(Command& root) {
     Command& command = group.add(std::move(name), std::move(summary));
     command.argument("SANDBOX", args->sandbox, "Id or name of the sandbox");
     addWaitFlags(command, args->wait, goal);
-    if (action == stopSandbox) {
+    if (action == reprovisionSandbox) {
+      command.option("--blueprint", "BLUEPRINT", args->blueprint, "Another blueprint, by name, id or digest (default: the same)");
+    }
+    if (action == stopSandbox || action == reprovisionSandbox) {
       command.option(
           "--grace", "DURATION",
           [args](const std::string& text) -> Status {
@@ -225,6 +241,7 @@ void addSandboxCommands(Command& root) {
   };
   addChange("stop", "Stop a sandbox; its disk contents stay", "it is stopped", stopSandbox);
   addChange("start", "Start a stopped or failed sandbox", "it runs", startSandbox);
+  addChange("reprovision", "Make a sandbox's root file system anew; what was written into it is lost", "it runs", reprovisionSandbox);
   addChange("delete", "Delete a sandbox and all that it has; cannot be taken back", "it is gone", deleteSandbox);
 }
 

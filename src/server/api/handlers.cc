@@ -42,6 +42,7 @@ const std::vector<std::pair<std::string_view, ApiHandler>>& apiHandlers() {
       {"deleteSandbox", deleteSandbox},
       {"listSandboxEvents", listSandboxEvents},
       {"streamEvents", streamEvents},
+      {"reprovisionSandbox", reprovisionSandbox},
       {"openSession", openSession},
       {"listAudit", listAudit},
   };

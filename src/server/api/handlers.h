@@ -68,6 +68,8 @@ GS_HANDLER(deleteSandbox);
 // event_api.cc
 GS_HANDLER(listSandboxEvents);
 GS_HANDLER(streamEvents);
+// sandbox_root_api.cc
+GS_HANDLER(reprovisionSandbox);
 // session_api.cc
 GS_HANDLER(openSession);
 // audit_api.cc

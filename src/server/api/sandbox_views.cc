@@ -155,6 +155,7 @@ Json sandbox(const SandboxRecord& record) {
            {"desiredState", desiredStateName(record.desired)},
            {"state", sandboxStateName(record.state)},
            {"generation", record.generation},
+           {"rootGeneration", record.rootGeneration},
            {"observedGeneration", record.observedGeneration},
            {"sequence", record.sequence},
            {"restarts", record.restarts},

@@ -19,6 +19,9 @@ enum class SandboxEventKind : std::uint8_t {
   kStopRequested,
   kDeleteRequested,
   kArchiveRequested,
+  kReprovisionRequested,
+  kRestoreRequested,
+  kArchived,  // all of it is here, and its host is free
   kObserved,          // its host said something new
   kRefused,           // its host will not have it
   kHostDisconnected,  // nothing is known of it now

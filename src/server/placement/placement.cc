@@ -40,6 +40,18 @@ std::uint64_t cpuCapacity(const PlacementRequest& request, const HostLoad& load)
   return load.host.facts.cpuCount * 1000ULL * request.rules.cpuOvercommit;
 }
 
+bool isWrongArchitecture(const PlacementRequest& request, const HostLoad& load) {
+  return !request.architecture.empty() && load.host.facts.architecture != request.architecture;
+}
+
+std::optional<RejectionReason> checkDisk(const PlacementRequest& request, const HostLoad& load) {
+  if (diskCondition(load) != nullptr) return RejectionReason::kDiskLow;
+  // 0 is what a host says that has not measured yet; one that is really full has the condition.
+  const std::uint64_t free = load.host.telemetry.diskFreeBytes;
+  if (free > 0 && !load.holdsBlueprint && request.blueprintBytes > free) return RejectionReason::kNoDisk;
+  return std::nullopt;
+}
+
 std::optional<RejectionReason> checkHost(const PlacementRequest& request, const HostLoad& load) {
   if (load.host.state == HostState::kRevoked) return RejectionReason::kHostRemoved;
   if (load.host.clusterId != request.cluster) return RejectionReason::kOtherCluster;
@@ -51,9 +63,7 @@ std::optional<RejectionReason> checkHost(const PlacementRequest& request, const 
     case RuntimeState::kAbsent: return RejectionReason::kRuntimeAbsent;
     case RuntimeState::kUnhealthy: return RejectionReason::kRuntimeUnhealthy;
   }
-  if (!request.architecture.empty() && load.host.facts.architecture != request.architecture) {
-    return RejectionReason::kWrongArchitecture;
-  }
+  if (isWrongArchitecture(request, load)) return RejectionReason::kWrongArchitecture;
   if (missingTrait(request, load) != nullptr) return RejectionReason::kMissingTrait;
   if (missingTag(request, load) != nullptr) return RejectionReason::kMissingTag;
   return std::nullopt;
@@ -62,10 +72,7 @@ std::optional<RejectionReason> checkHost(const PlacementRequest& request, const 
 std::optional<RejectionReason> checkCapacity(const PlacementRequest& request, const HostLoad& load) {
   const HostFacts& facts = load.host.facts;
   if (load.host.sandboxCount >= request.rules.maxSandboxesPerHost) return RejectionReason::kTooManySandboxes;
-  if (diskCondition(load) != nullptr) return RejectionReason::kDiskLow;
-  // 0 is what a host says that has not measured yet; one that is really full has the condition.
-  const std::uint64_t free = load.host.telemetry.diskFreeBytes;
-  if (free > 0 && !load.holdsBlueprint && request.blueprintBytes > free) return RejectionReason::kNoDisk;
+  if (const auto reason = checkDisk(request, load)) return reason;
   if (load.memoryBytes + request.resources.memoryBytes > facts.memoryBytes) return RejectionReason::kNoMemory;
   if (request.resources.cpuMillis > facts.cpuCount * 1000ULL ||
       load.cpuMillis + request.resources.cpuMillis > cpuCapacity(request, load)) {
@@ -193,6 +200,12 @@ std::string_view rejectionReasonName(RejectionReason reason) {
 
 std::optional<Rejection> explainRejection(const PlacementRequest& request, const HostLoad& load) {
   const auto reason = findObstacle(request, load);
+  if (!reason) return std::nullopt;
+  return Rejection{load.host.id, load.host.name, *reason, describe(*reason, request, load)};
+}
+
+std::optional<Rejection> explainReplacement(const PlacementRequest& request, const HostLoad& load) {
+  const auto reason = isWrongArchitecture(request, load) ? RejectionReason::kWrongArchitecture : checkDisk(request, load);
   if (!reason) return std::nullopt;
   return Rejection{load.host.id, load.host.name, *reason, describe(*reason, request, load)};
 }

@@ -70,6 +70,9 @@ struct Rejection {
 [[nodiscard]] std::optional<std::size_t> chooseHost(const PlacementRequest& request, const std::vector<HostLoad>& hosts);
 // Nothing when the host fits.
 [[nodiscard]] std::optional<Rejection> explainRejection(const PlacementRequest& request, const HostLoad& host);
+// Whether a sandbox that lives on this host can get a fresh root file system there: of its architecture, with room for
+// the blueprint. What else a placement asks was asked when it came. Nothing: it can.
+[[nodiscard]] std::optional<Rejection> explainReplacement(const PlacementRequest& request, const HostLoad& host);
 // One for each host that does not fit, in the order of the hosts.
 [[nodiscard]] std::vector<Rejection> explainRejections(const PlacementRequest& request, const std::vector<HostLoad>& hosts);
 // What to do about it, from the rejections; empty when nothing general can be said.

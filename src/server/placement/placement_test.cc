@@ -136,6 +136,29 @@ TEST(Placement, ExplainsTheFirstRuleThatFails) {
   }
 }
 
+TEST(Placement, AFreshRootAsksForArchitectureAndDiskOnly) {
+  const auto reasonFor = [](auto&& change) {
+    auto request = plain();
+    auto host = fitting();
+    change(request, host);
+    const auto rejection = explainReplacement(request, host);
+    return rejection ? std::optional(rejection->reason) : std::nullopt;
+  };
+  EXPECT_EQ(reasonFor([](auto&, auto&) {}), std::nullopt);
+  EXPECT_EQ(reasonFor([](auto&, auto& host) { host.host.cordoned = true; host.host.state = HostState::kDisconnected; }), std::nullopt)
+      << "it is there already";
+  EXPECT_EQ(reasonFor([](auto&, auto& host) { host.memoryBytes = host.host.facts.memoryBytes; }), std::nullopt)
+      << "its memory is promised to it already";
+  EXPECT_EQ(reasonFor([](auto& request, auto&) { request.architecture = "arm64"; }), RejectionReason::kWrongArchitecture);
+  EXPECT_EQ(reasonFor([](auto&, auto& host) { host.host.facts.conditions.push_back({"disk_low", "low", ""}); }),
+            RejectionReason::kDiskLow);
+  EXPECT_EQ(reasonFor([](auto& request, auto& host) {
+              host.host.telemetry.diskFreeBytes = 1 << 20;
+              request.blueprintBytes = 2 << 20;
+            }),
+            RejectionReason::kNoDisk);
+}
+
 TEST(Placement, TakesTheHostThatWillBeLeastFullThenTheLowestId) {
   auto gone = fitting("hst_00000000000000000000");
   gone.host.state = HostState::kDisconnected;

@@ -82,6 +82,15 @@ class SandboxService {
   [[nodiscard]] Task<Result<SandboxRecord>> stop(Actor actor, SandboxId id, Millis grace);
   [[nodiscard]] Task<Result<SandboxRecord>> remove(Actor actor, SandboxId id);
 
+  // A fresh root file system, of another blueprint when one is named; each call is a new one. The host's name of what
+  // stands in the way: kFailedPrecondition, reason cannot_reprovision. Otherwise as Store::reprovision.
+  struct Fresh {
+    std::optional<std::string> blueprint{};  // name, id or digest; none: the one that it has
+    Millis grace{10'000};
+    std::optional<RepeatKey> repeat{};
+  };
+  [[nodiscard]] Task<Result<SandboxRecord>> reprovision(Actor actor, SandboxId id, Fresh fresh);
+
   // Everyone in waitFor() looks again: something changed that concerns many sandboxes.
   void wakeWaiters();
   // From now on waitFor() ends at once with kUnavailable. Repeat is harmless.

@@ -1,5 +1,5 @@
 #include "server/core/fault.h"
-#include "server/store/sql_rows.h"
+#include "server/store/blueprint_rows.h"
 #include "server/store/sql_store.h"
 
 namespace gs {
@@ -48,6 +48,14 @@ Result<std::vector<std::string>> usersOf(Database& db, const BlueprintId& id) {
 }
 
 }  // namespace
+
+namespace sql {
+
+Result<BlueprintRecord> readBlueprint(Database& db, const TenantId& tenant, const BlueprintId& id) {
+  return readWhere(db, tenant, " AND id = $2", id.text());
+}
+
+}  // namespace sql
 
 Task<Status> SqlStore::insertBlueprint(Actor actor, BlueprintRecord blueprint) {
   return thread_.transact([actor = std::move(actor), b = std::move(blueprint)](Database& db) -> Status {

@@ -17,7 +17,7 @@ Result<std::optional<SandboxRecord>> readRepeated(Database& db, const TenantId& 
   auto row = readSandbox(db, tenant, id);
   if (row) return std::optional(row->shown());
   if (row.error().code != ErrorCode::kNotFound) return fail(row.error());
-  return fail(makeError(ErrorCode::kFailedPrecondition, fmt::format("sandbox {}, which this Idempotency-Key made, is gone", id))
+  return fail(makeError(ErrorCode::kFailedPrecondition, fmt::format("sandbox {}, which this Idempotency-Key was used for, is gone", id))
                   .withReason("repeat_key_spent")
                   .withFix("a new key for each new sandbox"));
 }

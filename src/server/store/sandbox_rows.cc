@@ -148,19 +148,26 @@ Status updateSandbox(Database& db, const SandboxRecord& s) {
   return {};
 }
 
+// The host may have seen a later generation than a database that came from a backup.
+std::int64_t nextGeneration(const SandboxRecord& s) { return std::max(s.generation, s.observedGeneration) + 1; }
+
 Status wish(Database& db, const Actor& actor, SandboxRow& row, DesiredState desired, Millis stopGrace, WallTime now) {
+  return wish(db, actor, row, desired, stopGrace, now, {verbFor(desired), wishEventKind(desired)});
+}
+
+Status wish(Database& db, const Actor& actor, SandboxRow& row, DesiredState desired, Millis stopGrace, WallTime now,
+            WishName name) {
   SandboxRecord& s = row.observed;
   s.desired = desired;
   s.desiredBy = auditActor(actor);
   if (desired == DesiredState::kRunning) s.activeAt = now;
-  // The host may have seen a later generation than a database that came from a backup.
-  s.generation = std::max(s.generation, s.observedGeneration) + 1;
+  s.generation = nextGeneration(s);
   if (desired == DesiredState::kStopped) s.stopGrace = stopGrace;
   s.updatedAt = now;
   s.version += 1;
   GS_CHECK(updateSandbox(db, s));
-  GS_CHECK(recordEvent(db, row, wishEventKind(desired), auditActor(actor), now));
-  return audit(db, actor, {verbFor(desired), s.id.text(), s.name}, now);
+  GS_CHECK(recordEvent(db, row, name.event, auditActor(actor), now));
+  return audit(db, actor, {name.audit, s.id.text(), s.name}, now);
 }
 
 Status eraseSandbox(Database& db, const SandboxId& id) {

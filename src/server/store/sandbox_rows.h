@@ -1,6 +1,7 @@
 // Sandboxes in rows. Internal to store/.
 #pragma once
 
+#include "server/core/sandbox_event.h"
 #include "server/core/sandbox_view.h"
 #include "server/store/sql_rows.h"
 
@@ -36,6 +37,15 @@ struct SandboxRow {
 // A new wish in a new generation, written, logged and audited. The caller has checked that it may be wished.
 [[nodiscard]] Status wish(Database& db, const Actor& actor, SandboxRow& row, DesiredState desired, Millis stopGrace,
                           WallTime now);
+// The same for a wish that has a name besides its desired state: in the audit, and as an event.
+struct WishName {
+  std::string_view audit;
+  SandboxEventKind event;
+};
+[[nodiscard]] Status wish(Database& db, const Actor& actor, SandboxRow& row, DesiredState desired, Millis stopGrace,
+                          WallTime now, WishName name);
+// The generation that the next wish will have.
+[[nodiscard]] std::int64_t nextGeneration(const SandboxRecord& record);
 [[nodiscard]] Status eraseSandbox(Database& db, const SandboxId& id);
 
 }  // namespace gs::sql

@@ -5,7 +5,7 @@
 //   blueprint_store.cc blueprints                    sandbox_store.cc    sandboxes as people see them
 //   observation_store.cc what hosts say of sandboxes audit_store.cc      audit, health
 //   waiting_store.cc   sandboxes that wait for a host
-//   event_store.cc    what happened to sandboxes
+//   event_store.cc    what happened to sandboxes     root_store.cc       fresh root file systems
 //   repeat_rows.cc    creations by the client's key
 //
 // Lifetime: the daemon owns it; the clock must outlive it. Threads: calls on the loop, SQL on the database thread.
@@ -75,6 +75,7 @@ class SqlStore final : public Store {
   Task<Result<SandboxRecord>> placeSandbox(Actor actor, SandboxRecord draft, Placing placing) override;
   Task<Result<std::vector<SandboxRecord>>> listWaiting() override;
   Task<Result<SandboxRecord>> placeWaiting(TenantId tenant, SandboxId id, Placing placing) override;
+  Task<Result<SandboxRecord>> reprovision(Actor actor, SandboxId id, Reprovisioning wish) override;
   Task<Result<std::optional<SandboxRecord>>> findRepeated(TenantId tenant, RepeatKey key) override;
   Task<Status> insertSandbox(Actor actor, SandboxRecord sandbox) override;
   Task<Result<SandboxRecord>> getSandbox(TenantId tenant, SandboxId id) override;

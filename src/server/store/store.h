@@ -185,6 +185,18 @@ class Store {
   // stopped it is stopped and no longer waits, started it waits again.
   [[nodiscard]] virtual Task<Result<SandboxRecord>> setDesired(Actor actor, SandboxId id, DesiredState desired,
                                                                Millis stopGrace) = 0;
+  // A fresh root file system, of another blueprint when one is given, and the wish that it runs; each call is a new
+  // generation. `check` gets the host with what is promised on it and the blueprint, runs on the database's thread and
+  // must be pure; its error is the answer. It is not called for a sandbox without host. kFailedPrecondition:
+  // sandbox_deleting, sandbox_archived, host_removed, agent_too_old. With a repeat key that was used in the last 24
+  // hours nothing changes, errors as placeSandbox.
+  struct Reprovisioning {
+    std::optional<BlueprintRecord> blueprint{};  // none: the one that it has
+    Millis stopGrace{10'000};
+    std::function<Status(const HostLoad&, const BlueprintRecord&)> check{};
+    std::optional<RepeatKey> repeat{};
+  };
+  [[nodiscard]] virtual Task<Result<SandboxRecord>> reprovision(Actor actor, SandboxId id, Reprovisioning wish) = 0;
   // What should exist on a host: every sandbox on it that is not deleted, those that are to be deleted included. For the
   // host and not for clients: states are those that it reported last, nothing is derived.
   [[nodiscard]] virtual Task<Result<std::vector<SandboxRecord>>> sandboxesOnHost(HostId id) = 0;

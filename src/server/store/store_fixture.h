@@ -88,11 +88,11 @@ class StoreTest : public ::testing::Test {
     return run(store_->enrollHost(enrollment(addToken(actor), std::move(name)))).value();
   }
 
-  std::int64_t connect(const HostRecord& host) {
+  std::int64_t connect(const HostRecord& host, std::vector<std::string> features = {"exec", "reprovision"}) {
     Store::LinkUp up;
     up.hostId = host.id;
     up.protocol = 1;
-    up.features = {"exec"};
+    up.features = std::move(features);
     up.facts = host.facts;
     up.telemetry.memoryAvailableBytes = 4ULL << 30;
     up.now = now();
