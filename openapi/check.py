@@ -20,10 +20,10 @@ listClusters createCluster getCluster updateCluster deleteCluster
 listHosts getHost updateHost drainHost deleteHost listAdoptable adoptSandbox confirmDeletions explainPlacement
 listTokens createToken getToken revokeToken listApiKeys createApiKey revokeApiKey
 listBlueprints createBlueprint getBlueprint deleteBlueprint
-listSandboxes createSandbox getSandbox listSandboxEvents streamEvents startSandbox stopSandbox reprovisionSandbox deleteSandbox openSession listAudit
+listSandboxes createSandbox getSandbox listSandboxEvents streamEvents startSandbox stopSandbox reprovisionSandbox archiveSandbox restoreSandbox deleteSandbox openSession listAudit
 """.split())
 REASONS = """pending_placement no_host_fits provisioning blueprint_unavailable blueprint_damaged runtime_unavailable runtime_error
-guest_lost reprovisioning workload_exited workload_start_failed oom_killed stopped_by_user stop_requested deletion_requested deletion_held host_disconnected host_removed spec_rejected
+guest_lost reprovisioning archive_requested archiving archive_failed workload_exited workload_start_failed oom_killed stopped_by_user stop_requested deletion_requested deletion_held host_disconnected host_removed spec_rejected
 disk_full restart_backoff restarting""".split()
 SOURCES = SPEC.parent.parent / "src"
 # How reasons of sandboxes are made, by agents and by the server; and what looks like one there and is none.

@@ -33,6 +33,10 @@ Verdict judge(const Json& sandbox, WaitGoal goal) {
     const bool ended = state == "stopped" || state == "archived" || state == "failed";
     return ended ? Verdict::kReached : Verdict::kOnTheWay;
   }
+  if (goal == WaitGoal::kArchived) {
+    if (state == "archived") return Verdict::kReached;
+    return state == "failed" || textAt(sandbox, "desiredState") != "archived" ? Verdict::kFailed : Verdict::kOnTheWay;
+  }
   if (state == "running") return Verdict::kReached;
   if (state == "stopped" && textAt(sandbox, "reason") == "workload_exited") return Verdict::kReached;
   const bool over = state == "failed" || state == "stopped" || state == "archived" || state == "deleting";

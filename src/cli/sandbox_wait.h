@@ -11,7 +11,7 @@
 
 namespace gs::cli {
 
-enum class WaitGoal : std::uint8_t { kRunning, kStopped, kGone };
+enum class WaitGoal : std::uint8_t { kRunning, kStopped, kArchived, kGone };
 
 // The record as it is when the goal is reached; an empty object when the goal was kGone. A workload that ended with
 // code 0 has reached kRunning. kFailedPrecondition with the sandbox's reason and message when it failed or was stopped

@@ -20,6 +20,7 @@ inline constexpr std::uint32_t kAgentProtocol = 1;
 
 // What an agent can do beyond the first release of this protocol, as Hello::features names it.
 inline constexpr std::string_view kFeatureReprovision = "reprovision";
+inline constexpr std::string_view kFeatureArchive = "archive";
 inline constexpr std::size_t kMaxLinkFrameBytes = 256 * 1024;
 
 struct Hello {

@@ -180,6 +180,34 @@ class FakeAgent:
             self.set_credential(key, answer.certificate_pem)
         return status, answer
 
+    def upload_layer(self, sandbox_id, generation, data, offset=0, size=None, digest=None, method="PUT", send=None):
+        """(HTTP status, bytes that the server has, whether that is all, Status or None) of one go.
+
+        `send`: breaks the connection off after so many bytes, and answers nothing.
+        """
+        digest = digest or "sha256:" + hashlib.sha256(data).hexdigest()
+        path = f"/agent/v1/archives/{sandbox_id}/{digest}?generation={generation}&size={len(data) if size is None else size}"
+        body = data[offset:] if method == "PUT" else b""
+        if method == "PUT":
+            path += f"&offset={offset}"
+        connection = self.door.connect(self.credential)
+        try:
+            connection.putrequest(method, path)
+            connection.putheader("Content-Length", str(len(body)))
+            connection.endheaders()
+            connection.send(body if send is None else body[:send])
+            if send is not None:
+                return None
+            response = connection.getresponse()
+            answer = response.read()
+        finally:
+            connection.close()
+        status = None
+        if response.status != 200:
+            status = messages().Status()
+            status.ParseFromString(answer)
+        return response.status, int(response.headers.get("Upload-Offset") or -1), response.headers.get("Upload-Complete") == "?1", status
+
     def web_socket(self, path, subprotocol, headers=(), timeout=20):
         return websocket.create_connection(
             f"wss://127.0.0.1:{self.door.port}{path}", timeout=timeout, subprotocols=[subprotocol], header=list(headers),
@@ -290,7 +318,7 @@ class Link(Socket):
         raise AssertionError(f"closed with {self.close_code} {self.close_reason} before {case}")
 
     def send_hello(self, **changes):
-        members = dict(protocol=1, features=["exec", "reprovision"], facts=make_facts(), telemetry=messages().HostTelemetry(
+        members = dict(protocol=1, features=["exec", "reprovision", "archive"], facts=make_facts(), telemetry=messages().HostTelemetry(
             memory_available_bytes=4 << 30, disk_free_bytes=50 << 30), last_epoch=self.agent.last_epoch,
             assignments_digest=hashlib.sha256().digest())  # of nothing
         members.update(changes)

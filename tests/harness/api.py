@@ -160,6 +160,14 @@ class ApiClient:
         answer = self.post(f"/api/sandboxes/{sandbox_id}/reprovision", {"graceMs": 1000, **members})
         return self.wait_sandbox(sandbox_id, "running") if wait else answer
 
+    def archive_sandbox(self, sandbox_id, wait=True, grace_ms=1000):
+        answer = self.post(f"/api/sandboxes/{sandbox_id}/archive", {"graceMs": grace_ms})
+        return self.wait_sandbox(sandbox_id, "archived") if wait else answer
+
+    def restore_sandbox(self, sandbox_id, wait=True, **members):
+        answer = self.post(f"/api/sandboxes/{sandbox_id}/restore", members)
+        return self.wait_sandbox(sandbox_id, "running") if wait else answer
+
     def delete_sandbox(self, sandbox_id, wait=True, timeout=60):
         self.delete(f"/api/sandboxes/{sandbox_id}", expect=202)
         if wait:

@@ -121,6 +121,10 @@ class DockerEngine:
         filters = {"reference": [reference]} if reference else {}
         return self.request("GET", "/images/json?" + urllib.parse.urlencode({"filters": json.dumps(filters)}))
 
+    def images_with_label(self, label):
+        filters = urllib.parse.quote(json.dumps({"label": [label]}))
+        return self.request("GET", f"/images/json?filters={filters}")
+
     def find_image(self, reference):
         try:
             return self.request("GET", f"/images/{urllib.parse.quote(reference, safe='')}/json")

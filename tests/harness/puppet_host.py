@@ -29,7 +29,7 @@ class PuppetHost:
     def connect(self):
         self._link = self.agent.link(timeout=60)
         lines = "".join(f"{key} {value}\n" for key, value in sorted(self.held.items()))
-        self._link.hello(facts=self.facts, features=["exec", "adoption", "deletion_fence"],
+        self._link.hello(facts=self.facts, features=["exec", "adoption", "deletion_fence", "reprovision", "archive"],
                          assignments_digest=hashlib.sha256(lines.encode()).digest())
         self._thread = threading.Thread(target=self._serve, args=(self._link,), daemon=True)
         self._thread.start()
@@ -97,7 +97,9 @@ class PuppetHost:
         if assignment.sandbox_id in self.silent:
             return
         wanted = m.DesiredState.values_by_number[assignment.desired].name.removeprefix("DESIRED_STATE_")
-        self.say(assignment.sandbox_id, assignment.generation, wanted, reason="stopped_by_user" if wanted == "STOPPED" else "")
+        reason = {"STOPPED": "stopped_by_user", "ARCHIVED": "archiving"}.get(wanted, "")
+        # Archived is for the server to say, when it has what the test uploads (agent.upload_layer).
+        self.say(assignment.sandbox_id, assignment.generation, "STOPPED" if wanted == "ARCHIVED" else wanted, reason=reason)
 
     def __enter__(self):
         return self.connect()

@@ -226,6 +226,19 @@ def walk_sandboxes(api, host, blueprint):
     wait_until(lambda: api.get(path)["observedGeneration"] == 5, 10)
     unknown = api.problem("POST", f"{path}/reprovision", 404, "not_found", json={"blueprint": "no-such"})
     assert unknown["errors"][0]["pointer"] == "/blueprint"
+    assert api.post(f"{path}/archive", {"graceMs": 0}, expect=202)["desiredState"] == "archived"
+    assert api.post(f"{path}/archive", expect=202)["generation"] == 6
+    assert wait_until(lambda: (now := api.get(path))["observedGeneration"] == 6 and now, 10)["reason"] == "archiving"
+    api.problem("POST", f"{path}/restore", 409, "failed_precondition", json={})
+    assert host.agent.upload_layer(made["id"], 6, layer({"wrote": b"this"}))[:3] == (200, len(layer({"wrote": b"this"})), True)
+    away = api.get(path)
+    assert away["state"] == "archived" and "hostId" not in away and away["archive"]["digest"] == away["blueprint"]["digest"]
+    refused = api.problem("POST", f"{path}/stop", 409, "failed_precondition")
+    assert refused["reason"] == "sandbox_archived"
+    back = api.post(f"{path}/restore", {"hostId": host.host_id}, expect=202)
+    assert back["hostId"] == host.host_id and back["rootGeneration"] == back["generation"]
+    wait_until(lambda: api.get(path)["observedGeneration"] == back["generation"], 10)
+    api.problem("POST", f"{path}/restore", 404, "not_found", json={"hostId": "hst_" + UNKNOWN})
     api.delete(path, expect=202)
     check_gone(api, path)
     walk_events(api, host, made)
@@ -237,7 +250,8 @@ def walk_events(api, host, made):
     events = api.get(path, params={"limit": 200})["items"]
     assert [event["kind"] for event in events] == [
         "created", "observed", "stop_requested", "observed", "start_requested", "observed", "observed",
-        "reprovision_requested", "observed", "reprovision_requested", "observed", "delete_requested", "deleted"]
+        "reprovision_requested", "observed", "reprovision_requested", "observed", "archive_requested", "observed", "archived",
+        "restore_requested", "observed", "delete_requested", "deleted"]
     assert [event["state"] for event in events][6] == "failed" and [event["state"] for event in events][-2:] == ["deleting", "deleted"]
     assert events[6]["exit"]["oomKilled"] and events[6]["actor"] == host.host_id == events[-1]["actor"]
     paged, after = [], 0

@@ -40,6 +40,8 @@ POINTS = {
     "restart": ["stop.before", "stop.after", "start.before", "start.after", "open_gate.after:3"],
     "reprovision": ["assign.before", "assign.after", "prepare.after", "stop.before", "stop.after", "remove.before", "remove.after", "create.before",
                     "create.after", "start.before", "start.after", "open_gate.after:3"],
+    "archive": ["assign.before", "assign.after", "stop.before", "stop.after", "take_layer.before", "take_layer.committed", "take_layer.spooled",
+                "take_layer.after", "send_layer.before", "send_layer.after", "remove.before", "remove.after"],
     "delete": ["assign.before", "assign.after", "remove.before", "remove.after"],
 }
 WORKLOAD = ["sh", "-c", "echo run >> /tmp/runs; trap 'exit 0' TERM; while :; do sleep 0.05; done"]
@@ -79,6 +81,8 @@ class Host:
             return self.api.start_sandbox(sandbox["id"], wait=False)
         if verb == "reprovision":
             return self.api.reprovision_sandbox(sandbox["id"], wait=False)
+        if verb == "archive":
+            return self.api.archive_sandbox(sandbox["id"], grace_ms=1000, wait=False)
         if verb == "stop":
             return self.api.stop_sandbox(sandbox["id"], grace_ms=1000, wait=False)
         if verb == "restart":
@@ -91,6 +95,8 @@ class Host:
         now = self.api.find_sandbox(sandbox_id)
         if verb == "delete" or now is None:
             return now is None and verb == "delete"
+        if verb == "archive":
+            return now["state"] == "archived" and len(self.stack.agent.containers()) == 1 and not self.leaks()
         wanted = "stopped" if verb == "stop" else "running"
         assert now["state"] != "failed", f"failed: {now.get('reason')}: {now.get('message')}"
         done = verb != "restart" or now["restarts"] == 1
@@ -121,13 +127,18 @@ class Host:
         wait_until(lambda: self.is_as_asked(verb, sandbox["id"]), WITHIN_SECONDS, f"{verb} being carried out", interval=0.01)
         took = time.monotonic() - began
         self.check(verb, sandbox)
+        if verb == "archive":
+            # All that it had written is there again.
+            self.stack.remember_blueprint(self.api.sandbox(sandbox["id"])["archive"])
+            self.api.restore_sandbox(sandbox["id"])
+            assert self.api.exec(sandbox, ["cat", "/tmp/runs"], waitMs=5_000).check().count("run") == 2
         if verb != "delete":
             self.api.delete_sandbox(sandbox["id"])
         return took
 
     def check(self, verb, sandbox):
         wanted = {self.bystander["id"]: "running"}
-        if verb != "delete":
+        if verb not in ("delete", "archive"):
             wanted[sandbox["id"]] = "exited" if verb == "stop" else "running"
         found = sorted((c["Labels"]["gstacks.sandbox"], c["State"]) for c in self.stack.agent.containers())
         assert found == sorted(wanted.items()), f"containers {found}, wanted {wanted}"

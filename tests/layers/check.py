@@ -30,7 +30,9 @@ ALLOWED = {
     "agent/runtimes": IO + ["wire", "agent/core"],
     "agent/runtimes/docker": IO + ["wire", "agent/core", "agent/runtimes"],
     "agent/blueprints": IO + ["wire", "agent/core", "agent/runtimes"],
-    "agent/link": IO + ["wire", "agent/core", "agent/blueprints"],
+    # Spools through the blueprint cache's seam for files; its way out is an interface that the link implements.
+    "agent/layers": IO + ["wire", "agent/core", "agent/runtimes", "agent/blueprints"],
+    "agent/link": IO + ["wire", "agent/core", "agent/blueprints", "agent/layers"],
     "agent/telemetry": IO + ["wire", "agent/core"],
     # Interfaces only: no concrete runtime, cache or link.
     "agent/sandboxes": IO + ["wire", "agent/core", "agent/policy", "agent/runtimes", "agent/guest_channel"],

@@ -15,7 +15,8 @@ constexpr std::pair<Intent, std::string_view> kIntentNames[] = {{Intent::kNone, 
                                                                 {Intent::kCreate, "create"},
                                                                 {Intent::kStart, "start"},
                                                                 {Intent::kStop, "stop"},
-                                                                {Intent::kRemove, "remove"}};
+                                                                {Intent::kRemove, "remove"},
+                                                                {Intent::kTakeLayer, "take_layer"}};
 
 Decision wait() { return {}; }
 Decision waitSaying(ObservationDraft draft) { return {Step::kWait, std::move(draft), std::nullopt}; }
@@ -193,6 +194,32 @@ Decision decideReplacement(const SandboxFacts& facts) {
   return doingSaying(step, SandboxState::kProvisioning, "reprovisioning", "");
 }
 
+// Whether there must be a container, or have been one, with the present root file system.
+bool hasLived(const SandboxRecord& record) {
+  const auto root = record.assignment.rootGeneration;
+  const auto& said = record.observation;
+  return (record.runGeneration > 0 && record.runGeneration >= root) || (said.startedAt && said.generation >= root);
+}
+
+// Everything stays on the host until the control plane has it; then it wishes the sandbox deleted here.
+Decision decideArchived(const SandboxRecord& record, const SandboxFacts& facts) {
+  if (facts.container == Seen::kUnknown) return doing(Step::kInspect);
+  if (facts.container == Seen::kRunning) return doing(Step::kStop);
+  const auto saying = [&](Step step) {
+    return Decision{step, ObservationDraft{SandboxState::kStopped, "archiving", "", endOf(record, facts)}, std::nullopt};
+  };
+  // A fresh root file system was wanted and never made: what is archived is the blueprint as it is.
+  if (isStale(record, facts)) return saying(Step::kRemove);
+  if (!facts.layerTaken) {
+    if (facts.container == Seen::kAbsent && hasLived(record)) {
+      return waitSaying({SandboxState::kFailed, "container_lost", "the container was removed by something other than this agent",
+                         std::nullopt});
+    }
+    return saying(Step::kTakeLayer);
+  }
+  return saying(facts.layerSent ? Step::kWait : Step::kSendLayer);
+}
+
 // The run ended, but not by itself: it is begun again, and that is no restart by the policy.
 Decision startAgain(const SandboxRecord& record, const SandboxFacts& facts, std::string reason, std::string message) {
   return {Step::kStart,
@@ -288,6 +315,8 @@ std::string_view stepName(Step step) {
     case Step::kOpenGate: return "open_gate";
     case Step::kStop: return "stop";
     case Step::kRemove: return "remove";
+    case Step::kTakeLayer: return "take_layer";
+    case Step::kSendLayer: return "send_layer";
     case Step::kFinish: return "finish";
     case Step::kWait: return "wait";
   }
@@ -302,6 +331,7 @@ Decision decide(const SandboxRecord& record, const SandboxFacts& facts) {
     if (facts.container == Seen::kUnknown) return doing(Step::kInspect);
     return facts.container == Seen::kRunning ? doing(Step::kStop) : wait();
   }
+  if (assignment.desired == DesiredState::kArchived) return decideArchived(record, facts);
   if (assignment.desired == DesiredState::kStopped) {
     return facts.container == Seen::kUnknown ? doing(Step::kInspect) : decideStopped(record, facts);
   }
@@ -358,7 +388,9 @@ Result<Acceptance> checkAssignment(const Assignment& incoming, const SandboxReco
                     .withReason("stale_generation"));
   }
   if (incoming.generation == held.generation) return Acceptance::kSame;
-  if (held.desired == DesiredState::kDeleted && incoming.desired != DesiredState::kDeleted) {
+  // One that was archived is deleted here and may come back to the same host, with a root file system of its own.
+  const bool comesBack = incoming.rootGeneration > held.generation;
+  if (held.desired == DesiredState::kDeleted && incoming.desired != DesiredState::kDeleted && !comesBack) {
     return fail(makeError(ErrorCode::kFailedPrecondition, "the sandbox is being deleted").withReason("spec_rejected"));
   }
   const bool freshRoot = incoming.rootGeneration > held.rootGeneration;
@@ -370,10 +402,37 @@ Result<Acceptance> checkAssignment(const Assignment& incoming, const SandboxReco
   return Acceptance::kNew;
 }
 
+namespace {
+
+// Nothing is lost by any of these: the sandbox stays as it is. What time may mend is tried again.
+FailureVerdict judgeArchiving(Step step, const Error& error, FailureVerdict verdict) {
+  const bool sending = step == Step::kSendLayer;
+  switch (error.code) {
+    case ErrorCode::kResourceExhausted:
+      verdict.reason = sending ? "archive_failed" : "disk_full";
+      if (sending) verdict.message = "the control plane cannot keep it: " + verdict.message;
+      return verdict;
+    case ErrorCode::kUnimplemented:
+    case ErrorCode::kInvalidArgument: verdict.reason = "archive_failed"; return verdict;
+    case ErrorCode::kFailedPrecondition:
+      verdict.reason = "archive_failed";
+      // Not wanted any more: that is about to be told, or was.
+      if (error.reason == "not_archiving") verdict.retry = Retry::kYes;
+      return verdict;
+    default: break;
+  }
+  verdict.retry = Retry::kYes;
+  verdict.reason = "archiving";
+  return verdict;
+}
+
+}  // namespace
+
 FailureVerdict judgeFailure(Step step, const Error& error) {
   FailureVerdict verdict;
   verdict.message = error.message + (error.fix.empty() ? "" : "; " + error.fix);
   const bool preparing = step == Step::kPrepare;
+  if (step == Step::kTakeLayer || step == Step::kSendLayer) return judgeArchiving(step, error, std::move(verdict));
   switch (error.code) {
     case ErrorCode::kUnavailable:
     case ErrorCode::kDeadlineExceeded:

@@ -14,7 +14,7 @@
 namespace gs {
 
 // The effect that was journalled last and whose result is not known yet.
-enum class Intent : std::uint8_t { kNone, kCreate, kStart, kStop, kRemove };
+enum class Intent : std::uint8_t { kNone, kCreate, kStart, kStop, kRemove, kTakeLayer };
 [[nodiscard]] std::string_view intentName(Intent intent);
 [[nodiscard]] Intent parseIntent(std::string_view name);  // unknown: kNone
 
@@ -61,6 +61,9 @@ struct SandboxFacts {
   std::optional<ExitInfo> exit;     // of the container, when exited
   bool gateOpen = false;            // the guest said so
   bool blueprintReady = false;
+  // What the sandbox wrote is spooled, and is the control plane's as well; for the present generation.
+  bool layerTaken = false;
+  bool layerSent = false;
   std::optional<ExitInfo> workloadExit;
   std::string workloadStartError;   // set with workloadExit when it could not be started
   // The life of the runtime that said what is known of the container; empty: cannot be told.
@@ -86,6 +89,8 @@ enum class Step : std::uint8_t {
   kOpenGate,
   kStop,
   kRemove,
+  kTakeLayer,  // what it wrote since its blueprint, into the spool
+  kSendLayer,  // from there to the control plane
   kFinish,    // deleted and acknowledged: forget the record
   kWait,      // nothing to do until something changes
 };

@@ -594,6 +594,73 @@ TEST(SandboxModel, AFailedReplacementLeavesTheOldRootStoppedAndThere) {
   EXPECT_EQ(decide(record, facts).step, Step::kWait);
 }
 
+struct Archiving {
+  std::string why;
+  SandboxFacts facts;
+  std::uint64_t runGeneration;
+  std::uint64_t rootGeneration;
+  Step step;
+  std::string reason;
+};
+
+SandboxFacts withLayer(SandboxFacts facts, bool sent) {
+  facts.layerTaken = true;
+  facts.layerSent = sent;
+  return facts;
+}
+
+TEST(SandboxModel, ArchivesStepByStepAndRemovesNothing) {
+  const Archiving rows[] = {
+      {"look first", seen(Seen::kUnknown), 1, 0, Step::kInspect, ""},
+      {"what runs is stopped", withGate(seen(Seen::kRunning)), 1, 0, Step::kStop, ""},
+      {"what it wrote is taken", withContainerExit(seen(Seen::kExited), 0), 1, 0, Step::kTakeLayer, "archiving"},
+      {"one that never ran has files as well", seen(Seen::kCreated), 0, 0, Step::kTakeLayer, "archiving"},
+      {"then sent", withLayer(withContainerExit(seen(Seen::kExited), 0), false), 1, 0, Step::kSendLayer, "archiving"},
+      {"then kept until the control plane wishes it away", withLayer(withContainerExit(seen(Seen::kExited), 0), true), 1, 0, Step::kWait,
+       "archiving"},
+      {"somebody removed what was not taken", seen(Seen::kAbsent), 1, 0, Step::kWait, "container_lost"},
+      {"somebody removed what was taken", withLayer(seen(Seen::kAbsent), false), 1, 0, Step::kSendLayer, "archiving"},
+      {"it was never made: nothing but its blueprint", seen(Seen::kAbsent), 0, 0, Step::kTakeLayer, "archiving"},
+      {"a fresh root was wanted: the old one is no part of it", withContainerExit(seen(Seen::kExited), 0), 1, 2, Step::kRemove, "archiving"},
+      {"and the fresh one was never made", seen(Seen::kAbsent), 1, 2, Step::kTakeLayer, "archiving"},
+  };
+  for (const auto& row : rows) {
+    SandboxRecord record;
+    record.assignment = assignment(3, kArchived);
+    record.assignment.rootGeneration = row.rootGeneration;
+    record.runGeneration = row.runGeneration;
+    auto facts = row.facts;
+    facts.containerGeneration = 1;
+    const auto decision = decide(record, facts);
+    EXPECT_EQ(stepName(decision.step), stepName(row.step)) << row.why;
+    ASSERT_EQ(decision.observe.has_value(), !row.reason.empty()) << row.why;
+    if (decision.observe) EXPECT_EQ(decision.observe->reason, row.reason) << row.why;
+  }
+}
+
+TEST(CheckAssignment, WhatWasArchivedMayComeBackToTheHostThatStillRemovesIt) {
+  SandboxRecord held;
+  held.assignment = assignment(5, kDeleted);
+  auto back = assignment(6);
+  back.spec.manifest = Digest::of("archived");
+  EXPECT_FALSE(checkAssignment(back, &held));
+  back.rootGeneration = 5;
+  EXPECT_FALSE(checkAssignment(back, &held)) << "a fresh root from before the deletion is no way back";
+  back.rootGeneration = 6;
+  EXPECT_EQ(checkAssignment(back, &held).value(), Acceptance::kNew);
+}
+
+TEST(JudgeFailure, ArchivingLosesNothing) {
+  EXPECT_EQ(judgeFailure(Step::kTakeLayer, makeError(ErrorCode::kUnavailable, "x")).retry, Retry::kYes);
+  EXPECT_EQ(judgeFailure(Step::kTakeLayer, makeError(ErrorCode::kResourceExhausted, "x")).reason, "disk_full");
+  EXPECT_EQ(judgeFailure(Step::kTakeLayer, makeError(ErrorCode::kResourceExhausted, "x")).retry, Retry::kNo);
+  EXPECT_EQ(judgeFailure(Step::kTakeLayer, makeError(ErrorCode::kFailedPrecondition, "x").withReason("sandbox_has_volumes")).reason,
+            "archive_failed");
+  EXPECT_EQ(judgeFailure(Step::kSendLayer, makeError(ErrorCode::kResourceExhausted, "x")).reason, "archive_failed");
+  EXPECT_EQ(judgeFailure(Step::kSendLayer, makeError(ErrorCode::kDataLoss, "x")).retry, Retry::kYes);
+  EXPECT_EQ(judgeFailure(Step::kSendLayer, makeError(ErrorCode::kFailedPrecondition, "x").withReason("not_archiving")).retry, Retry::kYes);
+}
+
 TEST(CheckAssignment, TheBlueprintChangesOnlyTogetherWithTheRoot) {
   SandboxRecord held;
   held.assignment = assignment(5);

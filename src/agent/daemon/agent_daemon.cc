@@ -47,6 +47,8 @@ AgentDaemon::AgentDaemon(asio::io_context& loop, Start start)
       blobSource_(executor_, link_),
       cache_({executor_, blobSource_, docker_, pool_, database_, *blobFiles_, clock_},
              {paths_.cacheDir(), start.config.diskReserveBytes}),
+      layerUploader_(executor_, link_),
+      layers_({executor_, docker_, layerUploader_, pool_, *blobFiles_}, paths_.layersDir(), start.config.diskReserveBytes),
       supervisor_(sandboxParts(start), [this](const Observation& o) { link_.sendObservation(o); }),
       channels_(executor_,
                 [this](std::shared_ptr<WebSocket> channel, SessionOpen open) {
@@ -73,7 +75,8 @@ SandboxParts AgentDaemon::sandboxParts(const Start& start) {
           facts_.bootId,
           start.guestBinary,
           [this] { return checkRoom(); },
-          fence_};
+          fence_,
+          this};
 }
 
 Result<std::unique_ptr<GuestChannel>> AgentDaemon::openGuestChannel(const SandboxId& id) {
@@ -85,6 +88,7 @@ Result<std::unique_ptr<GuestChannel>> AgentDaemon::openGuestChannel(const Sandbo
 
 Task<Status> AgentDaemon::run() {
   GS_CO_CHECK(co_await cache_.recover());
+  GS_CO_CHECK(layers_.recover());
   const auto report = co_await docker_.health(Deadline::after(kHealthCall));
   facts_.runtimes = {report.health};
   facts_.runtimes.insert(facts_.runtimes.end(), kOtherRuntimes.begin(), kOtherRuntimes.end());
@@ -218,13 +222,30 @@ Task<Result<CacheHandle>> AgentDaemon::ensureLocal(Digest manifest, Deadline dea
   co_return co_await cache_.ensureLocal(std::move(manifest), deadline);
 }
 
+Task<Status> AgentDaemon::takeLayer(SandboxId id, std::uint64_t generation, Deadline deadline) {
+  return layers_.take(std::move(id), generation, deadline);
+}
+
+Task<Status> AgentDaemon::sendLayer(SandboxId id, std::uint64_t generation, Deadline deadline) {
+  return layers_.send(std::move(id), generation, deadline);
+}
+
+Task<Status> AgentDaemon::discardLayer(SandboxId id, Deadline deadline) { return layers_.discard(std::move(id), deadline); }
+
 Task<void> AgentDaemon::sweep() {
   while (true) {
     co_await sleepFor(kSweepEvery);
     const auto picture = co_await takePicture(paths_, link_.identity().hostId, docker_, "", Deadline::after(Millis(30'000)));
     if (!picture) continue;
-    for (const auto& leak : cleanProvablyOurs(paths_, findLeaks(*picture, kSweepMinimumAge))) {
+    const auto leaks = findLeaks(*picture, kSweepMinimumAge);
+    for (const auto& leak : cleanProvablyOurs(paths_, leaks)) {
       logInfo("leak_removed", {{"kind", leakKindName(leak.kind)}, {"what", leak.what}});
+    }
+    for (const auto& leak : leaks) {
+      const auto id = leak.kind == LeakKind::kLayerLeftover ? SandboxId::parse(leak.what) : fail(ErrorCode::kNotFound, "");
+      if (!id) continue;
+      const auto gone = co_await layers_.discard(*id, Deadline::after(Millis(60'000)));
+      logInfo("leak_removed", {{"kind", leakKindName(leak.kind)}, {"what", leak.what}, {"removed", gone.has_value()}});
     }
   }
 }

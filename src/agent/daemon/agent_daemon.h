@@ -7,16 +7,18 @@
 
 #include "agent/blueprints/blueprint_cache.h"
 #include "agent/daemon/agent_config.h"
+#include "agent/layers/layer_archiver.h"
 #include "agent/link/channel_dialer.h"
 #include "agent/link/control_link.h"
 #include "agent/link/link_blob_source.h"
+#include "agent/link/link_layer_uploader.h"
 #include "agent/runtimes/docker/docker_runtime.h"
 #include "agent/sandboxes/supervisor.h"
 #include "agent/telemetry/host_probe.h"
 
 namespace gs {
 
-class AgentDaemon final : private LinkDelegate, private BlueprintProvider {
+class AgentDaemon final : private LinkDelegate, private BlueprintProvider, private SandboxArchiver {
  public:
   struct Start {
     AgentConfig config;
@@ -46,6 +48,11 @@ class AgentDaemon final : private LinkDelegate, private BlueprintProvider {
   void identityRenewed(const HostIdentity& identity) override;
   // BlueprintProvider
   [[nodiscard]] Task<Result<CacheHandle>> ensureLocal(Digest manifest, Deadline deadline) override;
+
+  // SandboxArchiver
+  [[nodiscard]] Task<Status> takeLayer(SandboxId id, std::uint64_t generation, Deadline deadline) override;
+  [[nodiscard]] Task<Status> sendLayer(SandboxId id, std::uint64_t generation, Deadline deadline) override;
+  [[nodiscard]] Task<Status> discardLayer(SandboxId id, Deadline deadline) override;
 
   [[nodiscard]] Task<void> watchHealth();
   // Removes now and then what is provably ours and of no use; see host_picture.h.
@@ -77,6 +84,8 @@ class AgentDaemon final : private LinkDelegate, private BlueprintProvider {
   ControlLink link_;
   LinkBlobSource blobSource_;
   BlueprintCache cache_;
+  LinkLayerUploader layerUploader_;
+  LayerArchiver layers_;
   Supervisor supervisor_;
   ChannelDialer channels_;
   TaskGroup tasks_;

@@ -89,6 +89,9 @@ void addFiles(const AgentPaths& paths, const std::string& currentGuest, HostPict
       if (fs::exists(socket) && !listening.contains(socket)) out->deafSockets.push_back({dir.name, changedAt(socket)});
     }
   }
+  for (const auto& file : entriesOf(paths.layersDir())) {
+    out->layers.push_back({file.name.substr(0, file.name.find('-')), file.since});
+  }
   out->cacheLeftovers = entriesOf(fs::path(paths.cacheDir()) / "tmp");
   for (const auto& folder : entriesOf(paths.guestDir())) {
     const auto path = paths.guestDir() + "/" + folder.name + "/gstacks-guest";
@@ -111,6 +114,8 @@ Task<Result<HostPicture>> takePicture(AgentPaths paths, HostId host, DockerRunti
   GS_CO_TRY(auto before, readRecords(paths));
   addFiles(paths, currentGuest, &out);
   GS_CO_TRY(out.containers, co_await docker.list(host, deadline));
+  GS_CO_TRY(const auto layers, co_await docker.layerLeftovers(host, deadline));
+  for (const auto& layer : layers) out.layers.push_back({layer.sandboxId.text(), layer.createdAt.value_or(SystemClock().wallNow())});
   GS_CO_TRY(out.images, co_await docker.cachedImages(deadline));
   // A record is written before anything is made, and forgotten after everything is gone. So it is read on both sides:
   // what was there before and is not any more was deleted meanwhile, and its things may have been seen.

@@ -100,6 +100,21 @@ struct RuntimeReport {
   std::vector<HostCondition> conditions;  // e.g. code "docker_live_restore_off"
 };
 
+// What taking a layer costs.
+struct LayerMeasure {
+  std::uint64_t changedBytes = 0;   // of the layer itself, about
+  std::uint64_t scratchBytes = 0;   // that the runtime needs for a while, besides
+  std::string scratchFolder;        // on whose disk it needs them
+};
+
+// Takes the bytes of a layer in order.
+class LayerSink {
+ public:
+  virtual ~LayerSink() = default;
+  // An error ends the giving, and comes back from it.
+  [[nodiscard]] virtual Task<Status> write(std::string bytes) = 0;
+};
+
 // Wakes its owner when a container of this host starts or ends, so that nobody polls.
 class RuntimeWatch {
  public:
@@ -145,6 +160,20 @@ class Runtime {
 
   // Deletes it with its anonymous volumes, killing it when it runs; waits until it is gone. Repeat, unknown: success.
   [[nodiscard]] virtual Task<Status> remove(SandboxId id, Deadline deadline) = 0;
+
+  // How much takeLayer() will give and need. Unknown: kNotFound. A runtime that cannot give layers: kUnimplemented.
+  [[nodiscard]] virtual Task<Result<LayerMeasure>> measureLayer(SandboxId id, Deadline deadline);
+
+  // Gives what the container's file system has beyond its image, as one uncompressed OCI layer (deletions as whiteouts);
+  // nothing at all when nothing was changed. The container does not run: kFailedPrecondition, reason
+  // "container_running". Repeat: the same bytes, as long as the generation is the same and it has not run in between.
+  // Temporary things stay until dropLayers(). Unknown: kNotFound. What belongs to the sandbox and is not in its root file
+  // system (volumes that its image declares): kFailedPrecondition, reason "sandbox_has_volumes". Bytes that are not what
+  // the runtime says they are: kDataLoss. The sink's error otherwise.
+  [[nodiscard]] virtual Task<Status> takeLayer(SandboxId id, std::uint64_t generation, LayerSink& sink, Deadline deadline);
+
+  // Removes what takeLayer() made, for all generations, also what a lost call made. Repeat, unknown: success.
+  [[nodiscard]] virtual Task<Status> dropLayers(SandboxId id, Deadline deadline);
 
   // What the runtime says of it; nothing when it answered that there is no such container.
   [[nodiscard]] virtual Task<Result<std::optional<RuntimeContainer>>> inspect(SandboxId id, Deadline deadline) = 0;

@@ -12,6 +12,7 @@ constexpr std::pair<LeakKind, std::string_view> kNames[] = {
     {LeakKind::kRunDirWithoutRecord, "run_dir_without_record"},
     {LeakKind::kStaleSocket, "stale_socket"},
     {LeakKind::kCacheLeftover, "cache_leftover"},
+    {LeakKind::kLayerLeftover, "layer_leftover"},
     {LeakKind::kUnusedGuestBinary, "unused_guest_binary"},
     {LeakKind::kUnusedImage, "unused_image"}};
 
@@ -71,6 +72,14 @@ std::vector<Leak> findLeaks(const HostPicture& picture, Millis minimumAge) {
   }
   for (const auto& file : picture.cacheLeftovers) {
     report(LeakKind::kCacheLeftover, file.name, "a download that nobody finishes", file.since);
+  }
+  std::set<std::string> archiving;
+  for (const auto& [id, record] : records) {
+    if (record->assignment.desired == DesiredState::kArchived) archiving.insert(id);
+  }
+  for (const auto& layer : picture.layers) {
+    if (archiving.contains(layer.name)) continue;
+    report(LeakKind::kLayerLeftover, layer.name, "what is left of archiving a sandbox that is not being archived", layer.since);
   }
   for (const auto& guest : picture.guestBinaries) {
     if (mountedGuests.contains(guest.name)) continue;

@@ -59,6 +59,11 @@ TEST(FindLeaks, EveryRowOfTheTable) {
        {}},
       {"half a download", {kNow, {}, {}, {}, {}, {{"aa.x", kOld}}, {}, {}}, {kCacheLeftover}},
       {"an old guest", {kNow, {record()}, {container()}, {}, {}, {}, {{"/guest/b", kOld}}, {}}, {kUnusedGuestBinary}},
+      {"left of archiving something else", {kNow, {record()}, {container()}, {}, {}, {}, {}, {}, {{kId.text(), kOld}}}, {kLayerLeftover}},
+      {"left of archiving what is gone", {kNow, {}, {}, {}, {}, {}, {}, {}, {{kId.text(), kOld}}}, {kLayerLeftover}},
+      {"being archived",
+       {kNow, {record(DesiredState::kArchived, SandboxState::kStopped)}, {container()}, {}, {}, {}, {}, {}, {{kId.text(), kOld}}},
+       {}},
       {"an image of nothing", {kNow, {}, {}, {}, {}, {}, {}, {"gstacks.local/blueprint:bb"}}, {kUnusedImage}},
   };
   for (const auto& row : rows) {

@@ -21,6 +21,16 @@ class BlueprintProvider {
   [[nodiscard]] virtual Task<Result<CacheHandle>> ensureLocal(Digest manifest, Deadline deadline) = 0;
 };
 
+// Brings what a sandbox wrote since its blueprint to the control plane; LayerArchiver says what each call does and fails
+// with.
+class SandboxArchiver {
+ public:
+  virtual ~SandboxArchiver() = default;
+  [[nodiscard]] virtual Task<Status> takeLayer(SandboxId id, std::uint64_t generation, Deadline deadline) = 0;
+  [[nodiscard]] virtual Task<Status> sendLayer(SandboxId id, std::uint64_t generation, Deadline deadline) = 0;
+  [[nodiscard]] virtual Task<Status> discardLayer(SandboxId id, Deadline deadline) = 0;
+};
+
 // Opens the socket that the sandbox's guest will dial; makes its folder.
 using GuestChannelFactory = std::function<Result<std::unique_ptr<GuestChannel>>(const SandboxId&)>;
 
@@ -42,6 +52,8 @@ struct SandboxParts {
   // more (rule 12). Nothing: there always is.
   std::function<Status()> checkRoom{};
   DeletionFenceLimits fence{};
+  // None: sandboxes of this agent cannot be archived.
+  SandboxArchiver* archiver = nullptr;
 };
 
 }  // namespace gs

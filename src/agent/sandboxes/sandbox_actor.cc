@@ -14,6 +14,7 @@ namespace {
 constexpr Millis kRuntimeCall{60'000};
 constexpr Millis kInspectCall{10'000};
 constexpr Millis kPrepareTime{60 * 60 * 1000};
+constexpr Millis kArchiveTime{6 * 60 * 60 * 1000};
 constexpr Millis kGateTime{15'000};
 constexpr Millis kLookAgain{60'000};
 constexpr Millis kSecondLook{1'500};
@@ -43,6 +44,8 @@ SandboxActor::SandboxActor(const SandboxParts& parts, SandboxRecord record, Obse
       guestTasks_(parts.executor) {
   facts_.bootId = parts_.bootId;
   journalled_ = record_.assignment.generation;
+  // An agent before this one may have begun to archive it, whatever is wanted now.
+  layerTouched_ = record_.observation.sequence != 0 || record_.intent == Intent::kTakeLayer;
 }
 
 SandboxActor::~SandboxActor() = default;
@@ -140,6 +143,10 @@ Task<void> SandboxActor::run() {
       image_.reset();
       facts_.blueprintReady = false;
     }
+    if (layerGeneration_ != record_.assignment.generation) {
+      layerGeneration_ = record_.assignment.generation;
+      facts_.layerTaken = facts_.layerSent = false;
+    }
     const Decision decision = held_ ? decideHeld(record_) : decide(record_, facts_);
     if (decision.observe) stage(*decision.observe);
     if (decision.step == Step::kFinish) break;
@@ -218,6 +225,10 @@ Task<Status> SandboxActor::perform(Step step) {
       co_return co_await openGate();
     case Step::kStop: co_return co_await stopContainer();
     case Step::kRemove: co_return co_await removeContainer();
+    case Step::kTakeLayer: co_return co_await takeLayer();
+    case Step::kSendLayer:
+      GS_CO_CHECK(co_await commit());
+      co_return co_await sendLayer();
     case Step::kFinish:
     case Step::kWait: break;
   }
@@ -252,6 +263,7 @@ Task<Status> SandboxActor::inspect() {
     if (record_.assignment.desired == DesiredState::kDeleted) {
       // The container may have been removed by an agent that died before it got to the rest. "Deleted" is told only when
       // nothing is left.
+      GS_CO_CHECK(co_await discardLayer());
       co_await closeGuestChannel();
       removeRunDir();
     }
@@ -358,6 +370,8 @@ Task<Status> SandboxActor::create() {
 Task<Status> SandboxActor::startContainer() {
   // First: should the engine not be there, this start is still the one that was counted.
   noteStart(record_, facts_);
+  // It is to run, and what is left of archiving would go stale.
+  GS_CO_CHECK(co_await discardLayer());
   GS_CO_TRY(auto instance, parts_.runtime.instance());
   record_.runInstance = std::move(instance);
   GS_CO_CHECK(co_await commitIntent(Intent::kStart, "start"));
@@ -445,6 +459,7 @@ Task<Status> SandboxActor::stopContainer() {
 }
 
 Task<Status> SandboxActor::removeContainer() {
+  GS_CO_CHECK(co_await discardLayer());
   GS_CO_CHECK(co_await commitIntent(Intent::kRemove, "remove"));
   runEnd_->wanted = true;
   const auto& id = record_.assignment.sandboxId;
@@ -462,6 +477,53 @@ Task<Status> SandboxActor::removeContainer() {
   facts_.workloadExit.reset();
   facts_.workloadStartError.clear();
   facts_.oomKilled = false;
+  co_return Status();
+}
+
+Task<Status> SandboxActor::takeLayer() {
+  using namespace asio::experimental::awaitable_operators;
+  if (parts_.archiver == nullptr) co_return fail(ErrorCode::kUnimplemented, "this host cannot archive sandboxes");
+  layerTouched_ = true;
+  const auto generation = record_.assignment.generation;
+  GS_CO_CHECK(co_await commitIntent(Intent::kTakeLayer, "take_layer"));
+  auto winner = co_await (parts_.archiver->takeLayer(record_.assignment.sandboxId, generation, Deadline::after(kArchiveTime)) ||
+                          waitForNewGeneration(generation));
+  // The intent stays: something is left of it.
+  if (winner.index() == 1) co_return Status();
+  if (!std::get<0>(winner)) {
+    facts_.container = Seen::kUnknown;
+    co_return std::get<0>(winner);
+  }
+  crashPoint("take_layer.after");
+  if (generation != record_.assignment.generation) co_return Status();
+  record_.intent = Intent::kNone;
+  facts_.layerTaken = true;
+  co_return Status();
+}
+
+Task<Status> SandboxActor::sendLayer() {
+  using namespace asio::experimental::awaitable_operators;
+  const auto generation = record_.assignment.generation;
+  crashPoint("send_layer.before");
+  auto winner = co_await (parts_.archiver->sendLayer(record_.assignment.sandboxId, generation, Deadline::after(kArchiveTime)) ||
+                          waitForNewGeneration(generation));
+  if (winner.index() == 1) co_return Status();
+  auto& sent = std::get<0>(winner);
+  if (!sent) {
+    // What is not in the spool any more is taken again.
+    if (sent.error().code == ErrorCode::kNotFound) facts_.layerTaken = false;
+    co_return sent;
+  }
+  crashPoint("send_layer.after");
+  if (generation == record_.assignment.generation) facts_.layerSent = true;
+  co_return Status();
+}
+
+Task<Status> SandboxActor::discardLayer() {
+  if (!layerTouched_ || parts_.archiver == nullptr) co_return Status();
+  GS_CO_CHECK(co_await parts_.archiver->discardLayer(record_.assignment.sandboxId, Deadline::after(kRuntimeCall)));
+  layerTouched_ = false;
+  if (record_.intent == Intent::kTakeLayer) record_.intent = Intent::kNone;
   co_return Status();
 }
 
@@ -486,11 +548,12 @@ Task<void> SandboxActor::handleFailure(Step step, std::uint64_t generation, Erro
   } else {
     // What was seen last stays true; only a sandbox that is still being made says why it does not get on.
     const auto state = record_.observation.state;
-    if (state == SandboxState::kProvisioning || state == SandboxState::kStarting) {
-      stage({state, verdict.reason, verdict.message, std::nullopt});
+    const bool archiving = state == SandboxState::kStopped && record_.assignment.desired == DesiredState::kArchived;
+    if (state == SandboxState::kProvisioning || state == SandboxState::kStarting || archiving) {
+      stage({state, verdict.reason, verdict.message, archiving ? record_.observation.exit : std::nullopt});
       [[maybe_unused]] const auto saved = co_await commit();
     }
-    if (step != Step::kPrepare && step != Step::kWait) facts_.container = Seen::kUnknown;
+    if (step != Step::kPrepare && step != Step::kWait && step != Step::kSendLayer) facts_.container = Seen::kUnknown;
   }
   co_await waitForChange(Deadline::after(std::max(backoff_.next(), Millis(50))));
 }

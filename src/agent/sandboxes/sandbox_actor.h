@@ -85,6 +85,10 @@ class SandboxActor {
   [[nodiscard]] Task<Status> openGate();
   [[nodiscard]] Task<Status> stopContainer();
   [[nodiscard]] Task<Status> removeContainer();
+  [[nodiscard]] Task<Status> takeLayer();
+  [[nodiscard]] Task<Status> sendLayer();
+  // Removes what archiving has left, when there may be something.
+  [[nodiscard]] Task<Status> discardLayer();
   void removeRunDir();
 
   // Writes the record, then tells the sink what was staged. The record is as before on failure only on disk: the actor
@@ -114,6 +118,8 @@ class SandboxActor {
   std::uint64_t journalled_ = 0;  // the newest generation that is on disk; the one in memory may be ahead of it
   Event changed_;
   std::uint64_t changes_ = 0;
+  std::uint64_t layerGeneration_ = 0;  // of the layer that the facts are about
+  bool layerTouched_ = false;          // something may be left of archiving
   bool hinted_ = false;
   std::uint64_t heardUpTo_ = 0;  // by the control plane, when that is further than this record has told
   bool startAnswered_ = false;  // with success, and not looked since

@@ -173,6 +173,30 @@ class FakeBlueprints final : public BlueprintProvider {
   }
 };
 
+// Keeps what it is asked to take, and what was sent of it.
+class FakeArchiver final : public SandboxArchiver {
+ public:
+  std::optional<Error> takeFailure;
+  std::optional<Error> sendFailure;
+  std::vector<std::uint64_t> taken;
+  std::vector<std::uint64_t> sent;
+  int discards = 0;
+  Task<Status> takeLayer(SandboxId, std::uint64_t generation, Deadline) override {
+    if (takeFailure) co_return fail(*takeFailure);
+    taken.push_back(generation);
+    co_return Status();
+  }
+  Task<Status> sendLayer(SandboxId, std::uint64_t generation, Deadline) override {
+    if (sendFailure) co_return fail(*sendFailure);
+    sent.push_back(generation);
+    co_return Status();
+  }
+  Task<Status> discardLayer(SandboxId, Deadline) override {
+    ++discards;
+    co_return Status();
+  }
+};
+
 class SupervisorTest : public ::testing::Test {
  protected:
   SupervisorTest()
@@ -194,6 +218,7 @@ class SupervisorTest : public ::testing::Test {
                        HostId::make(), "boot-1", "/guest"};
     parts.checkRoom = [this] { return room_; };
     parts.fence = fence_;
+    parts.archiver = &archiver_;
     parts.openGuestChannel = [this](const SandboxId&) -> Result<std::unique_ptr<GuestChannel>> {
       auto guest = std::make_unique<FakeGuest>(loop_.get_executor());
       guest_ = guest.get();
@@ -231,6 +256,7 @@ class SupervisorTest : public ::testing::Test {
   asio::io_context loop_;
   SystemClock clock_;
   FakeRuntime runtime_;
+  FakeArchiver archiver_;
   FakeBlueprints blueprints_;
   DatabaseThread database_;
   Journal journal_;
@@ -307,6 +333,44 @@ class SupervisorTest : public ::testing::Test {
     EXPECT_TRUE(co_await waitFor(SandboxState::kFailed, 5));
     EXPECT_EQ(last().reason, "blueprint_damaged");
     EXPECT_EQ(runtime_.containers.at(id_).generation, 4U);
+    co_await supervisor->stop();
+  }
+
+  Task<void> archiveAndComeBack() {
+    auto supervisor = makeSupervisor();
+    EXPECT_TRUE(co_await supervisor->recover());
+    EXPECT_FALSE((co_await supervisor->assign(assignment(1))).refusal);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kRunning, 1));
+    // The control plane has no room: told, and nothing is lost. A start goes on as if nothing had been.
+    archiver_.sendFailure = makeError(ErrorCode::kResourceExhausted, "full");
+    EXPECT_FALSE((co_await supervisor->assign(assignment(2, DesiredState::kArchived))).refusal);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kFailed, 2));
+    EXPECT_EQ(last().reason, "archive_failed");
+    EXPECT_EQ(runtime_.containers.size(), 1U);
+    EXPECT_FALSE((co_await supervisor->assign(assignment(3))).refusal);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kRunning, 3));
+    EXPECT_EQ(archiver_.discards, 1) << "what was taken before it ran again is stale";
+
+    archiver_.sendFailure.reset();
+    EXPECT_FALSE((co_await supervisor->assign(assignment(4, DesiredState::kArchived))).refusal);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kStopped, 4));
+    for (int i = 0; i < 500 && archiver_.sent.empty(); ++i) co_await sleepFor(Millis(2));
+    EXPECT_EQ(archiver_.taken, (std::vector<std::uint64_t>{2, 4}));
+    EXPECT_EQ(archiver_.sent, std::vector<std::uint64_t>{4});
+    EXPECT_EQ(last().reason, "archiving");
+    EXPECT_EQ(runtime_.containers.size(), 1U) << "kept until the control plane says so";
+
+    // It has all: the host removes it, and gets it back before that was acknowledged.
+    EXPECT_FALSE((co_await supervisor->assign(assignment(5, DesiredState::kDeleted))).refusal);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kDeleted, 5));
+    EXPECT_EQ(archiver_.discards, 2);
+    EXPECT_TRUE(runtime_.containers.empty());
+    auto back = assignment(6);
+    back.rootGeneration = 6;
+    back.spec.manifest = Digest::of("archived");
+    EXPECT_FALSE((co_await supervisor->assign(back)).refusal);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kRunning, 6));
+    EXPECT_EQ(runtime_.containers.at(id_).manifest, Digest::of("archived").text());
     co_await supervisor->stop();
   }
 
@@ -636,6 +700,7 @@ class SupervisorTest : public ::testing::Test {
 
 TEST_F(SupervisorTest, CreatesStopsStartsAndDeletes) { runTask(loop_, createStopStartDelete()); }
 TEST_F(SupervisorTest, MakesAFreshRootAndKeepsTheOldOneUntilItCan) { runTask(loop_, freshRoot()); }
+TEST_F(SupervisorTest, ArchivesKeepsUntilToldAndTakesItBack) { runTask(loop_, archiveAndComeBack()); }
 TEST_F(SupervisorTest, AdoptsWhatRunsAfterARestart) { runTask(loop_, adoptAfterRestart()); }
 TEST_F(SupervisorTest, CallsNothingDeadWhenTheRuntimeIsSilent) { runTask(loop_, silentRuntime()); }
 TEST_F(SupervisorTest, StartsAgainWhatTheEngineTookAlongWhileNoAgentWasThere) {

@@ -99,6 +99,10 @@ void showSandbox(Context& context, ApiClient& api, const Json& sandbox) {
                        : std::string("none: waits for exec"));
   p.add("Directory", textAt(sandbox, "workingDir"));
   p.add("User", textAt(sandbox, "user"));
+  if (has(sandbox, "archive")) {
+    p.add("Archived", fmt::format("{}, {} of its own", when("archive.archivedAt"),
+                                  formatBytes(static_cast<std::uint64_t>(numberAt(sandbox, "archive.layerBytes")))));
+  }
   p.add("Created", when("createdAt"));
   p.add("Started", when("startedAt"));
   p.add("Changed", when("updatedAt"));
@@ -136,6 +140,7 @@ struct ChangeArgs {
   bool wait = true;
   std::optional<Millis> grace;
   std::string blueprint;
+  std::string host;
 };
 
 int showChange(Context& context, const Json& sandbox, std::string_view what) {
@@ -179,6 +184,30 @@ Result<int> reprovisionSandbox(Context& context, const ChangeArgs& args) {
   if (!args.wait) return showChange(context, sandbox, "gets a fresh root file system");
   GS_TRY(const Json running, waitForSandbox(context, *api, std::move(sandbox), WaitGoal::kRunning));
   return showChange(context, running, "runs with a fresh root file system");
+}
+
+Result<int> archiveSandbox(Context& context, const ChangeArgs& args) {
+  GS_TRY(ApiClient* const api, context.api());
+  GS_TRY(const std::string id, resolveId(*api, kSandboxes, args.sandbox));
+  Json body = Json::object();
+  if (args.grace) body["graceMs"] = args.grace->count();
+  GS_TRY(Json sandbox, api->post(resourcePath(kSandboxes, id) + "/archive", body));
+  if (!args.wait) return showChange(context, sandbox, "is being archived");
+  GS_TRY(const Json archived, waitForSandbox(context, *api, std::move(sandbox), WaitGoal::kArchived));
+  return showChange(context, archived, "is archived");
+}
+
+Result<int> restoreSandbox(Context& context, const ChangeArgs& args) {
+  GS_TRY(ApiClient* const api, context.api());
+  GS_TRY(const std::string id, resolveId(*api, kSandboxes, args.sandbox));
+  Json body = Json::object();
+  if (!args.host.empty()) {
+    GS_TRY(body["hostId"], resolveId(*api, kHosts, args.host));
+  }
+  GS_TRY(Json sandbox, api->post(resourcePath(kSandboxes, id) + "/restore", body));
+  if (!args.wait) return showChange(context, sandbox, "is being restored");
+  GS_TRY(const Json running, waitForSandbox(context, *api, std::move(sandbox), WaitGoal::kRunning));
+  return showChange(context, running, "is restored and runs");
 }
 
 Result<int> deleteSandbox(Context& context, const ChangeArgs& args) {
@@ -227,7 +256,10 @@ void addSandboxCommands(Command& root) {
     if (action == reprovisionSandbox) {
       command.option("--blueprint", "BLUEPRINT", args->blueprint, "Another blueprint, by name, id or digest (default: the same)");
     }
-    if (action == stopSandbox || action == reprovisionSandbox) {
+    if (action == restoreSandbox) {
+      command.option("--host-id", "HOST", args->host, "The host to use, id or name (default: where it may run)");
+    }
+    if (action == stopSandbox || action == reprovisionSandbox || action == archiveSandbox) {
       command.option(
           "--grace", "DURATION",
           [args](const std::string& text) -> Status {
@@ -242,6 +274,8 @@ void addSandboxCommands(Command& root) {
   addChange("stop", "Stop a sandbox; its disk contents stay", "it is stopped", stopSandbox);
   addChange("start", "Start a stopped or failed sandbox", "it runs", startSandbox);
   addChange("reprovision", "Make a sandbox's root file system anew; what was written into it is lost", "it runs", reprovisionSandbox);
+  addChange("archive", "Put a sandbox away: what it wrote is kept, its host is free", "it is archived", archiveSandbox);
+  addChange("restore", "Bring an archived sandbox back, on any host that fits", "it runs", restoreSandbox);
   addChange("delete", "Delete a sandbox and all that it has; cannot be taken back", "it is gone", deleteSandbox);
 }
 

@@ -43,6 +43,8 @@ const std::vector<std::pair<std::string_view, ApiHandler>>& apiHandlers() {
       {"listSandboxEvents", listSandboxEvents},
       {"streamEvents", streamEvents},
       {"reprovisionSandbox", reprovisionSandbox},
+      {"archiveSandbox", archiveSandbox},
+      {"restoreSandbox", restoreSandbox},
       {"openSession", openSession},
       {"listAudit", listAudit},
   };

@@ -70,6 +70,8 @@ GS_HANDLER(listSandboxEvents);
 GS_HANDLER(streamEvents);
 // sandbox_root_api.cc
 GS_HANDLER(reprovisionSandbox);
+GS_HANDLER(archiveSandbox);
+GS_HANDLER(restoreSandbox);
 // session_api.cc
 GS_HANDLER(openSession);
 // audit_api.cc

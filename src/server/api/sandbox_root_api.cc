@@ -23,4 +23,17 @@ Task<Result<HttpResponse>> reprovisionSandbox(Api& api, ApiCall& call) {
   co_return jsonReply(202, view::sandbox(sandbox));
 }
 
+Task<Result<HttpResponse>> archiveSandbox(Api& api, ApiCall& call) {
+  const Millis grace(call.body().value("graceMs", kDefaultGraceMs));
+  GS_CO_TRY(const auto sandbox, co_await api.parts().sandboxes.archive(call.actor, call.id<SandboxId>("sandboxId"), grace));
+  co_return jsonReply(202, view::sandbox(sandbox));
+}
+
+Task<Result<HttpResponse>> restoreSandbox(Api& api, ApiCall& call) {
+  std::optional<HostId> host;
+  if (const auto found = call.body().find("hostId"); found != call.body().end()) host = HostId::trusted(found->get<std::string>());
+  GS_CO_TRY(const auto sandbox, co_await api.parts().sandboxes.restore(call.actor, call.id<SandboxId>("sandboxId"), std::move(host)));
+  co_return jsonReply(202, view::sandbox(sandbox));
+}
+
 }  // namespace gs::handlers

@@ -167,6 +167,12 @@ Json sandbox(const SandboxRecord& record) {
   if (!record.reason.empty()) out["reason"] = record.reason;
   if (!record.message.empty()) out["message"] = cutText(record.message, kMaxMessage);
   if (record.exit) out["exit"] = exitOf(*record.exit, record.exitBy);
+  if (record.archive) {
+    out["archive"] = {{"digest", record.archive->manifestDigest.text()},
+                      {"sizeBytes", record.archive->sizeBytes},
+                      {"layerBytes", record.archive->layerBytes},
+                      {"archivedAt", formatTime(record.archive->at)}};
+  }
   if (record.startedAt) out["startedAt"] = formatTime(*record.startedAt);
   return out;
 }

@@ -3,7 +3,7 @@
 // An interface, because one machine keeps them in files and a larger control plane in an object store; both only need
 // "write under a private name, then publish under the digest". Nothing here knows what an image is.
 // Every call blocks: pool threads only (see blob_body.h for the loop's side). Calls may run at the same time.
-// Restart: what publish() returned success for is there; staged bytes are not.
+// Restart: what publish() returned success for is there; staged bytes are not, unless they were resumable.
 #pragma once
 
 #include <cstdint>
@@ -44,6 +44,15 @@ class BlobStore {
  public:
   virtual ~BlobStore() = default;
   [[nodiscard]] virtual Result<std::unique_ptr<StagedBlob>> stage() = 0;
+  // Bytes that come in several goes: what was appended under this name before is there already, also after a restart.
+  // Destroying it keeps them; publish() and discardResumable() do not. One open StagedBlob a name. Reads what is there,
+  // to go on with its digest. The name: letters, digits, '_', '-'. kInvalidArgument.
+  [[nodiscard]] virtual Result<std::unique_ptr<StagedBlob>> resume(const std::string& name) = 0;
+  // How many bytes resume() would find; 0 when there are none.
+  [[nodiscard]] virtual Result<std::uint64_t> resumableBytes(const std::string& name) = 0;
+  [[nodiscard]] virtual Status discardResumable(const std::string& name) = 0;  // unknown: success
+  [[nodiscard]] virtual Result<std::vector<std::string>> resumables() = 0;
+  [[nodiscard]] virtual Result<std::uint64_t> freeBytes() = 0;  // that may still be written
   // Makes the bytes durable and visible under their digest. Present already: the staged bytes are dropped, the blob
   // counts as new for removeUnused(), success. The StagedBlob is used up either way.
   [[nodiscard]] virtual Status publish(StagedBlob& blob) = 0;

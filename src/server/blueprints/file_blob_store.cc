@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -17,6 +18,13 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::uint64_t kFlushBytes = 8 << 20;
+constexpr std::size_t kPieceBytes = 256 * 1024;
+constexpr std::string_view kResumable = "resumable-";
+
+bool isPlainName(std::string_view name) {
+  constexpr std::string_view kPlain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
+  return !name.empty() && name.size() <= 200 && name.find_first_not_of(kPlain) == std::string_view::npos;
+}
 
 class Fd {
  public:
@@ -58,8 +66,26 @@ Status ensureDirectory(const std::string& path) {
 
 class FileStaged final : public StagedBlob {
  public:
-  FileStaged(Fd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
-  ~FileStaged() override { discard(); }
+  enum class Fate : std::uint8_t { kTemporary, kResumable };
+  FileStaged(Fd fd, std::string path, Fate fate = Fate::kTemporary) : fd_(std::move(fd)), path_(std::move(path)), fate_(fate) {}
+  ~FileStaged() override {
+    if (fate_ == Fate::kTemporary) discard();
+  }
+
+  // Goes on after what is there.
+  Status readBack() {
+    std::string piece(kPieceBytes, '\0');
+    while (true) {
+      const ssize_t n = ::read(fd_.get(), piece.data(), piece.size());
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return fail(storeError("read a staged blob"));
+      if (n == 0) break;
+      hasher_.update(std::string_view(piece).substr(0, static_cast<std::size_t>(n)));
+      size_ += static_cast<std::uint64_t>(n);
+    }
+    flushed_ = size_;
+    return {};
+  }
 
   Status append(std::string_view bytes) override {
     if (!digest_.empty()) return fail(ErrorCode::kFailedPrecondition, "the staged blob is complete");
@@ -114,6 +140,7 @@ class FileStaged final : public StagedBlob {
  private:
   Fd fd_;
   std::string path_;  // empty: no longer ours
+  Fate fate_;
   Hasher hasher_;
   Digest digest_;
   std::uint64_t size_ = 0;
@@ -149,6 +176,7 @@ Result<std::shared_ptr<FileBlobStore>> FileBlobStore::open(const std::string& ro
   for (const auto* part : {"", "/uploads", "/blobs", "/blobs/sha256"}) GS_CHECK(ensureDirectory(root + part));
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(root + "/uploads", error)) {
+    if (entry.path().filename().string().starts_with(kResumable)) continue;
     std::error_code ignored;
     fs::remove(entry.path(), ignored);
   }
@@ -168,6 +196,51 @@ Result<std::unique_ptr<StagedBlob>> FileBlobStore::stage() {
   Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (!fd) return fail(storeError("create a staged blob"));
   return std::make_unique<FileStaged>(std::move(fd), std::move(path));
+}
+
+std::string FileBlobStore::resumablePath(const std::string& name) const {
+  return fmt::format("{}/uploads/{}{}", root_, kResumable, name);
+}
+
+Result<std::unique_ptr<StagedBlob>> FileBlobStore::resume(const std::string& name) {
+  if (!isPlainName(name)) return fail(ErrorCode::kInvalidArgument, "that is no name for a staged blob");
+  std::string path = resumablePath(name);
+  Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!fd) return fail(storeError("open a staged blob"));
+  auto staged = std::make_unique<FileStaged>(std::move(fd), std::move(path), FileStaged::Fate::kResumable);
+  GS_CHECK(staged->readBack());
+  return staged;
+}
+
+Result<std::uint64_t> FileBlobStore::resumableBytes(const std::string& name) {
+  if (!isPlainName(name)) return fail(ErrorCode::kInvalidArgument, "that is no name for a staged blob");
+  struct stat info {};
+  if (::lstat(resumablePath(name).c_str(), &info) == 0) return static_cast<std::uint64_t>(info.st_size);
+  if (errno == ENOENT) return std::uint64_t{0};
+  return fail(storeError("look at a staged blob"));
+}
+
+Status FileBlobStore::discardResumable(const std::string& name) {
+  if (!isPlainName(name)) return fail(ErrorCode::kInvalidArgument, "that is no name for a staged blob");
+  if (::unlink(resumablePath(name).c_str()) != 0 && errno != ENOENT) return fail(storeError("remove a staged blob"));
+  return {};
+}
+
+Result<std::vector<std::string>> FileBlobStore::resumables() {
+  std::vector<std::string> out;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(root_ + "/uploads", error)) {
+    const auto name = entry.path().filename().string();
+    if (name.starts_with(kResumable)) out.push_back(name.substr(kResumable.size()));
+  }
+  if (error) return fail(errnoError(error.value(), "read the uploads directory"));
+  return out;
+}
+
+Result<std::uint64_t> FileBlobStore::freeBytes() {
+  struct statvfs disk {};
+  if (::statvfs(root_.c_str(), &disk) != 0) return fail(storeError("look at the disk"));
+  return static_cast<std::uint64_t>(disk.f_bavail) * disk.f_frsize;
 }
 
 Status FileBlobStore::publish(StagedBlob& blob) {

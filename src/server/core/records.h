@@ -141,6 +141,15 @@ struct SandboxDemands {
   std::vector<std::string> traits;
 };
 
+// What is kept of a sandbox away from any host: its blueprint's layers and the one that it wrote, as a version of their
+// own. Kept on after it was restored, for as long as it is of this version.
+struct SandboxArchive {
+  Digest manifestDigest;
+  std::int64_t sizeBytes = 0;   // of all blobs
+  std::int64_t layerBytes = 0;  // of the layer that the sandbox wrote
+  WallTime at{};
+};
+
 // `state`, `reason` and `message` are as a client sees them: `unknown` while the host cannot be heard and `deleting` once
 // deletion is wanted are derived by the store when it reads, so that the last real observation is never overwritten.
 struct SandboxRecord {
@@ -169,6 +178,7 @@ struct SandboxRecord {
   std::string desiredBy;              // who wished the present desired state: usr_…/key_… or "system (ttl)"; an audit actor
   std::string exitBy;                 // who ended the last run, where somebody did
   std::optional<WallTime> startedAt;
+  std::optional<SandboxArchive> archive;
   UserId createdBy;
   WallTime createdAt{};
   WallTime updatedAt{};

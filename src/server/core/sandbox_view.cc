@@ -10,8 +10,10 @@ std::string_view reasonFor(SandboxState state, DesiredState desired) {
     case SandboxState::kPlacing: return "pending_placement";
     case SandboxState::kProvisioning:
     case SandboxState::kStarting: return "provisioning";
-    case SandboxState::kRunning: return "stop_requested";
-    case SandboxState::kStopped: return desired == DesiredState::kStopped ? "stopped_by_user" : "workload_exited";
+    case SandboxState::kRunning: return desired == DesiredState::kArchived ? "archive_requested" : "stop_requested";
+    case SandboxState::kStopped:
+      if (desired == DesiredState::kArchived) return "archiving";
+      return desired == DesiredState::kStopped ? "stopped_by_user" : "workload_exited";
     case SandboxState::kUnknown: return "runtime_unavailable";
     case SandboxState::kDeleting:
     case SandboxState::kDeleted: return "deletion_requested";
@@ -24,6 +26,7 @@ std::string_view reasonFor(SandboxState state, DesiredState desired) {
 bool isAsDesired(SandboxState state, DesiredState desired) {
   return (state == SandboxState::kRunning && desired == DesiredState::kRunning) ||
          (state == SandboxState::kStopped && desired == DesiredState::kStopped) ||
+         (state == SandboxState::kArchived && desired == DesiredState::kArchived) ||
          (state == SandboxState::kDeleted && desired == DesiredState::kDeleted);
 }
 

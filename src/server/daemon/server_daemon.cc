@@ -46,6 +46,7 @@ ServerDaemon::ServerDaemon(asio::io_context& loop, Start start, const Clock& clo
       credentials_(clock_),
       hub_(executor_, *store_, events_, credentials_, clock_),
       enrollment_(*store_, *authority_, clock_),
+      archives_(executor_, *store_, hub_, events_, blobs_, blobPool_),
       authenticator_(*store_, clock_),
       audit_(*store_),
       identity_(*store_, clock_, authority_->pin()),
@@ -84,13 +85,14 @@ Task<Status> ServerDaemon::listen() {
   agent.port = settings_.agent.port;
   agent.names = settings_.agentNames;
   const AgentListenerParts agentParts{*store_,      *authority_, enrollment_, hub_,
-                                      credentials_, blobs_,      blobPool_,   clock_};
+                                      credentials_, archives_,   blobs_,      blobPool_, clock_};
   GS_CO_TRY(agents_, AgentListener::start(executor_, std::move(agent), agentParts));
   HttpServerSettings http;
   http.address = settings_.http.address;
   http.port = settings_.http.port;
   GS_CO_TRY(http_, startHttpServer(executor_, std::move(http), api_->handler()));
   blueprints_.sweepSoon();
+  archives_.cleanSoon();
   eventPruner_.begin();
   waiting_.begin();
   co_return announce();
@@ -127,6 +129,7 @@ Task<void> ServerDaemon::stop() {
   co_await hub_.stop();
   if (http_) co_await http_->stop();
   if (agents_) co_await agents_->stop();
+  co_await archives_.stop();
   co_await blueprints_.stop();
   co_await eventPruner_.stop();
 }

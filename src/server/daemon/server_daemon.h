@@ -67,6 +67,7 @@ class ServerDaemon {
   BlobCredentials credentials_;
   GatewayHub hub_;
   EnrollmentService enrollment_;
+  ArchiveIntake archives_;
 
   Authenticator authenticator_;
   AuditLog audit_;

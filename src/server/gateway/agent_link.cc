@@ -377,17 +377,12 @@ Task<void> AgentLink::onCredentialRequest(BlobCredentialRequest request) {
 
 Task<Result<BlobCredentialReply>> AgentLink::credentialFor(Digest manifest) {
   const Working working(*this);
-  GS_CO_TRY(const auto records, co_await hub_.store_.sandboxesOnHost(host_));
-  const auto record = std::find_if(records.begin(), records.end(), [&](const auto& r) { return r.spec.manifest == manifest; });
-  if (record == records.end()) {
-    co_return fail(ErrorCode::kNotFound, fmt::format("no sandbox of this host uses the blueprint {}", manifest.text()));
-  }
-  GS_CO_TRY(const auto blueprint, co_await hub_.store_.getBlueprint(record->tenantId, record->blueprintId));
-  GS_CO_TRY(auto issued, hub_.credentials_.issue(host_, blueprint.manifest));
+  GS_CO_TRY(auto text, co_await hub_.store_.manifestFor(host_, std::move(manifest)));
+  GS_CO_TRY(auto issued, hub_.credentials_.issue(host_, text));
   BlobCredentialReply reply;
   reply.credential = std::move(issued.credential);
   reply.expiresAt = issued.expiresAt;
-  reply.manifest = blueprint.manifest;
+  reply.manifest = std::move(text);
   co_return reply;
 }
 

@@ -112,6 +112,8 @@ Task<HttpResponse> AgentListener::handle(HttpRequest& request, BodyReader& body)
     if (get) co_return co_await channel(request);
   } else if (request.path.starts_with(kBlobPath)) {
     if (get) co_return co_await blob(request);
+  } else if (request.path.starts_with(ArchiveIntake::kPath)) {
+    if (get || request.method == "PUT") co_return co_await archive(request, body);
   } else {
     co_return statusResponse(notHere());
   }
@@ -190,6 +192,12 @@ Task<HttpResponse> AgentListener::channel(HttpRequest& request) {
     return hub->serveChannel(id, std::move(socket));
   };
   co_return response;
+}
+
+Task<HttpResponse> AgentListener::archive(HttpRequest& request, BodyReader& body) {
+  const auto host = co_await authenticate(request);
+  if (!host) co_return statusResponse(host.error());
+  co_return co_await parts_.archives.handle(host->id, request, body);
 }
 
 Task<HttpResponse> AgentListener::blob(HttpRequest& request) {

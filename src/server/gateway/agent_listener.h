@@ -13,6 +13,7 @@
 #include "async/task_group.h"
 #include "net/http_server.h"
 #include "server/blueprints/blob_store.h"
+#include "server/gateway/archive_intake.h"
 #include "server/gateway/enrollment_service.h"
 #include "server/gateway/gateway_hub.h"
 
@@ -32,6 +33,7 @@ struct AgentListenerParts {
   EnrollmentService& enrollment;
   GatewayHub& hub;
   BlobCredentials& credentials;
+  ArchiveIntake& archives;
   std::shared_ptr<BlobStore> blobs;
   BlockingPool& pool;  // for reading blobs
   const Clock& clock;
@@ -54,6 +56,7 @@ class AgentListener {
   [[nodiscard]] Task<HttpResponse> link(HttpRequest& request);
   [[nodiscard]] Task<HttpResponse> channel(HttpRequest& request);
   [[nodiscard]] Task<HttpResponse> blob(HttpRequest& request);
+  [[nodiscard]] Task<HttpResponse> archive(HttpRequest& request, BodyReader& body);
   // The host of the request's certificate, if that is valid now and not revoked.
   [[nodiscard]] Task<Result<HostRecord>> authenticate(const HttpRequest& request);
   [[nodiscard]] Result<std::shared_ptr<TlsServerContext>> freshTls() const;

@@ -44,4 +44,46 @@ Task<Result<SandboxRecord>> SandboxService::reprovision(Actor actor, SandboxId i
   co_return record;
 }
 
+Task<Result<SandboxRecord>> SandboxService::archive(Actor actor, SandboxId id, Millis grace) {
+  GS_CO_TRY(auto record, co_await store_.archive(std::move(actor), std::move(id), grace));
+  tellHost(record);
+  events_.notify(record.id);
+  co_return record;
+}
+
+Task<Result<SandboxRecord>> SandboxService::restore(Actor actor, SandboxId id, std::optional<HostId> host) {
+  GS_CO_TRY(const auto record, co_await store_.getSandbox(actor.tenantId, id));
+  GS_CO_TRY(const auto blueprint, co_await store_.getBlueprint(actor.tenantId, record.blueprintId));
+  // The host that its creator named counts until somebody names another.
+  if (!host) host = record.demands.host;
+  ClusterId cluster = record.clusterId;
+  if (host) {
+    auto named = co_await store_.getHost(actor.tenantId, *host);
+    if (!named) {
+      Error error = std::move(named).error();
+      if (error.code == ErrorCode::kNotFound) error.details = {faultLine("/hostId", error.message)};
+      co_return fail(std::move(error));
+    }
+    cluster = named->clusterId;
+  }
+  PlacementRequest request;
+  request.cluster = cluster;
+  request.runtime = record.spec.runtime;
+  request.architecture = blueprint.architecture;
+  request.traits = record.demands.traits;
+  request.tags = record.demands.tags;
+  request.resources = record.spec.resources;
+  request.blueprintBytes = static_cast<std::uint64_t>(record.archive ? record.archive->sizeBytes : blueprint.sizeBytes);
+  request.choice = host ? HostChoice::kNamed : HostChoice::kAny;
+  request.now = clock_.wallNow();
+  request.rules = rules_;
+  Store::Placing placing;
+  placing.hosts = {cluster, host, record.spec.manifest};
+  placing.choose = chooserFor(std::move(request));
+  GS_CO_TRY(auto restored, co_await store_.restore(std::move(actor), std::move(id), std::move(placing)));
+  tellHost(restored);
+  events_.notify(restored.id);
+  co_return restored;
+}
+
 }  // namespace gs

@@ -34,12 +34,16 @@ Error noHostFits(const std::vector<Rejection>& rejections, std::size_t hosts) {
   return error;
 }
 
+}  // namespace
+
 std::function<Result<std::size_t>(const std::vector<HostLoad>&)> chooserFor(PlacementRequest request) {
   return [request = std::move(request)](const std::vector<HostLoad>& hosts) -> Result<std::size_t> {
     if (const auto chosen = chooseHost(request, hosts)) return *chosen;
     return fail(noHostFits(explainRejections(request, hosts), hosts.size()));
   };
 }
+
+namespace {
 
 bool isEnd(SandboxState state) { return state == SandboxState::kFailed || state == SandboxState::kStopped; }
 
@@ -246,7 +250,9 @@ Task<Result<SandboxEventSlice>> SandboxService::events(Actor actor, SandboxEvent
 }
 
 Task<Result<SandboxRecord>> SandboxService::start(Actor actor, SandboxId id) {
-  return setDesired(std::move(actor), std::move(id), DesiredState::kRunning, Millis(0));
+  auto started = co_await setDesired(actor, id, DesiredState::kRunning, Millis(0));
+  if (started || started.error().reason != "sandbox_archived") co_return started;
+  co_return co_await restore(std::move(actor), std::move(id), std::nullopt);
 }
 
 Task<Result<SandboxRecord>> SandboxService::stop(Actor actor, SandboxId id, Millis grace) {

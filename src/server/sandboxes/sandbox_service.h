@@ -48,6 +48,9 @@ struct PlacementReport {
   std::string fix;          // what to do when none fits
 };
 
+// For Store::Placing::choose: the host that placement chooses, or why each of them does not fit.
+[[nodiscard]] std::function<Result<std::size_t>(const std::vector<HostLoad>&)> chooserFor(PlacementRequest request);
+
 class SandboxService {
  public:
   SandboxService(Store& store, LinkHub& hub, SandboxEvents& events, const Clock& clock, PlacementRules rules = {});
@@ -78,6 +81,7 @@ class SandboxService {
   // What happened to it, also when it is gone. Errors as Store::listSandboxEvents.
   [[nodiscard]] Task<Result<SandboxEventSlice>> events(Actor actor, SandboxEventQuery query);
   // Record what is wanted and tell the host. Repeats as Store::setDesired.
+  // Starting one that is archived restores it where its demands allow.
   [[nodiscard]] Task<Result<SandboxRecord>> start(Actor actor, SandboxId id);
   [[nodiscard]] Task<Result<SandboxRecord>> stop(Actor actor, SandboxId id, Millis grace);
   [[nodiscard]] Task<Result<SandboxRecord>> remove(Actor actor, SandboxId id);
@@ -90,6 +94,12 @@ class SandboxService {
     std::optional<RepeatKey> repeat{};
   };
   [[nodiscard]] Task<Result<SandboxRecord>> reprovision(Actor actor, SandboxId id, Fresh fresh);
+
+  // Everything that it wrote goes to the artifact store, then its host is free. Repeats and errors as Store::archive.
+  [[nodiscard]] Task<Result<SandboxRecord>> archive(Actor actor, SandboxId id, Millis grace);
+  // Places an archived sandbox anew: on that host, or where its demands allow. kNotFound: the host. kFailedPrecondition
+  // (no_host_fits, a line for each host); otherwise as Store::restore.
+  [[nodiscard]] Task<Result<SandboxRecord>> restore(Actor actor, SandboxId id, std::optional<HostId> host);
 
   // Everyone in waitFor() looks again: something changed that concerns many sandboxes.
   void wakeWaiters();

@@ -115,7 +115,7 @@ Task<Status> SqlStore::deleteBlueprint(Actor actor, BlueprintId id) {
 Task<Result<std::vector<std::string>>> SqlStore::allManifests() {
   return thread_.run([](Database& db) -> Result<std::vector<std::string>> {
     std::vector<std::string> out;
-    GS_CHECK(db.query("SELECT DISTINCT manifest FROM blueprint", {}, [&](const Row& row) { out.push_back(row.text(0)); }));
+    GS_CHECK(db.query("SELECT manifest FROM blueprint UNION SELECT manifest FROM sandbox_archive", {}, [&](const Row& row) { out.push_back(row.text(0)); }));
     return out;
   });
 }

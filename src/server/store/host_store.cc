@@ -136,6 +136,8 @@ Task<Status> SqlStore::removeHost(Actor actor, HostId id, RemoveHost mode) {
       return fail(std::move(error));
     }
     GS_CHECK(loseSandboxes(db, actor, host, now));
+    // Nobody will ever say that these are gone.
+    GS_CHECK(db.execute("DELETE FROM host_release WHERE host_id = $1", {bind(id)}));
     GS_CHECK(db.execute("UPDATE host_certificate SET revoked_at = $1 WHERE host_id = $2 AND revoked_at IS NULL",
                         {bind(now), bind(id)}));
     GS_CHECK(db.execute("UPDATE host SET state = 'revoked', removed_at = $1, version = version + 1 WHERE id = $2",

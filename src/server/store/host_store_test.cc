@@ -111,7 +111,7 @@ TEST_F(HostStore, FollowsTheLinkByEpochs) {
   ASSERT_TRUE(run(store_->linkDown(host.id, first, "superseded", now())));
   auto read = run(store_->getHost(acme_.tenantId, host.id)).value();
   EXPECT_EQ(read.state, HostState::kConnected) << "an older link's end says nothing";
-  EXPECT_EQ(read.features, (std::vector<std::string>{"exec", "reprovision"}));
+  EXPECT_EQ(read.features, (std::vector<std::string>{"exec", "reprovision", "archive"}));
   EXPECT_EQ(read.telemetry.memoryAvailableBytes, 4ULL << 30);
   ASSERT_TRUE(run(store_->linkDown(host.id, second, "heartbeat_lost", now())));
   read = run(store_->getHost(acme_.tenantId, host.id)).value();

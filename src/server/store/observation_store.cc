@@ -1,5 +1,6 @@
 #include "server/core/death_certificate.h"
 #include "server/store/event_rows.h"
+#include "server/store/archive_rows.h"
 #include "server/store/host_rows.h"
 #include "server/store/sandbox_rows.h"
 #include "server/store/sql_store.h"
@@ -29,6 +30,11 @@ void take(SandboxRecord& s, const Observation& o, WallTime now) {
     s.startedAt = o.startedAt;
   } else if (o.state == SandboxState::kRunning && !s.startedAt) {
     s.startedAt = o.observedAt;
+  }
+  if (o.state == SandboxState::kArchived) {
+    // Not for a host to say: it is archived when everything is here (finishArchive).
+    s.state = SandboxState::kStopped;
+    s.reason = "archiving";
   }
   if (o.state == SandboxState::kDeleted) {
     // Deletion that nobody asked for is a loss, and a loss is shown, not swept away with the record.
@@ -121,8 +127,12 @@ Status takeBlueprint(Database& db, SandboxRecord& s, const Digest& manifest) {
 Task<Result<SandboxRecord>> SqlStore::applyObservation(HostId host, Observation observation) {
   return thread_.transact([host = std::move(host), o = std::move(observation),
                            now = clock_.wallNow()](Database& db) -> Result<SandboxRecord> {
+    GS_TRY(auto released, noteRelease(db, host, o));
+    if (released) return std::move(*released);
     GS_TRY(SandboxRow row, readSandboxOn(db, host, o.sandboxId));
     if (!isNewer(o, row.observed)) return row.shown();
+    // Of the life before it was archived; it has come back to this host since.
+    if (o.state == SandboxState::kDeleted && static_cast<std::int64_t>(o.generation) < row.observed.rootGeneration) return row.shown();
     if (o.state == SandboxState::kDeleted && row.observed.desired == DesiredState::kDeleted) {
       return finishDeletion(db, std::move(row.observed), host, now);
     }

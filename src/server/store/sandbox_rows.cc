@@ -90,6 +90,9 @@ SandboxRow sandboxRowFrom(const Row& row) {
   s.activeAt = findTimeAt(row, 46);
   s.desiredBy = row.text(47);
   s.exitBy = row.text(49);
+  if (!row.isNull(53)) {
+    s.archive = SandboxArchive{Digest::parse(row.text(50)).value_or(Digest{}), row.integer(51), row.integer(52), timeAt(row, 53)};
+  }
   return out;
 }
 
@@ -171,6 +174,7 @@ Status wish(Database& db, const Actor& actor, SandboxRow& row, DesiredState desi
 }
 
 Status eraseSandbox(Database& db, const SandboxId& id) {
+  GS_CHECK(db.execute("DELETE FROM sandbox_archive WHERE sandbox_id = $1", {bind(id)}));
   GS_CHECK(db.execute("DELETE FROM sandbox WHERE id = $1", {bind(id)}));
   return {};
 }

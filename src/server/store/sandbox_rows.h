@@ -14,7 +14,8 @@ inline constexpr std::string_view kSandboxSelect =
     "s.observed_generation, s.sequence, s.stop_grace_ms, s.started_at, s.created_by, s.created_at, s.updated_at, "
     "s.version, h.state, h.name, h.last_seen_at, s.root_generation, s.restart_mode, s.restart_max, s.restarts, "
     "s.stop_after_disconnect_s, s.wanted_host_id, s.wanted_tags, s.wanted_traits, s.expires_at, s.idle_stop_s, "
-    "s.active_at, s.desired_by, s.exit_cause, s.exit_by FROM sandbox s LEFT JOIN host h ON h.id = s.host_id WHERE ";
+    "s.active_at, s.desired_by, s.exit_cause, s.exit_by, a.manifest_digest, a.size_bytes, a.layer_bytes, a.archived_at "
+    "FROM sandbox s LEFT JOIN host h ON h.id = s.host_id LEFT JOIN sandbox_archive a ON a.sandbox_id = s.id WHERE ";
 
 // The state that showToClients() gives, for filters.
 inline constexpr std::string_view kShownState =

@@ -1,4 +1,5 @@
 #include "server/store/event_rows.h"
+#include "server/store/archive_rows.h"
 #include "server/store/host_rows.h"
 #include "server/store/repeat_rows.h"
 #include "server/store/sandbox_rows.h"
@@ -156,6 +157,7 @@ Task<Result<SandboxRecord>> SqlStore::setDesired(Actor actor, SandboxId id, Desi
   return thread_.transact([actor = std::move(actor), id = std::move(id), desired, stopGrace,
                            now = clock_.wallNow()](Database& db) -> Result<SandboxRecord> {
     GS_TRY(SandboxRow row, readSandbox(db, actor.tenantId, id));
+    if (isAway(row.observed)) return wishAway(db, actor, std::move(row), desired, now);
     if (row.host.state == HostState::kRevoked) return wishWithoutHost(db, actor, std::move(row.observed), desired, now);
     if (row.observed.desired == DesiredState::kDeleted && desired != DesiredState::kDeleted) {
       return fail(refused("sandbox_deleting", fmt::format("sandbox {} is being deleted", row.observed.name)));
@@ -173,6 +175,7 @@ Task<Result<std::vector<SandboxRecord>>> SqlStore::sandboxesOnHost(HostId id) {
     std::vector<SandboxRecord> out;
     GS_CHECK(db.query(std::string(kSandboxSelect) + "s.host_id = $1 ORDER BY s.id", {bind(id)},
                       [&](const Row& row) { out.push_back(sandboxRowFrom(row).observed); }));
+    GS_CHECK(addReleases(db, id, out));
     return out;
   });
 }

@@ -152,6 +152,18 @@ ALTER TABLE sandbox ADD COLUMN placed_at BIGINT;
 UPDATE sandbox SET placed_at = created_at WHERE host_id IS NOT NULL;
 )sql";
 
+// What is kept of sandboxes away from hosts, and what hosts still have to remove of sandboxes that are not theirs any more:
+// such a host is told to delete until it says that it did. `assignment` is the message (protobuf Assignment).
+constexpr std::string_view kArchives = R"sql(
+CREATE TABLE sandbox_archive (
+  sandbox_id TEXT PRIMARY KEY, tenant_id TEXT NOT NULL REFERENCES tenant(id), manifest_digest TEXT NOT NULL,
+  manifest TEXT NOT NULL, image_config BYTEA NOT NULL, size_bytes BIGINT NOT NULL, layer_bytes BIGINT NOT NULL,
+  archived_at BIGINT NOT NULL);
+CREATE TABLE host_release (
+  host_id TEXT NOT NULL REFERENCES host(id), sandbox_id TEXT NOT NULL, generation BIGINT NOT NULL,
+  assignment BYTEA NOT NULL, created_at BIGINT NOT NULL, PRIMARY KEY (host_id, sandbox_id));
+)sql";
+
 // Two agents with one identity: since when, and when it showed last.
 constexpr std::string_view kFences = R"sql(
 ALTER TABLE host ADD COLUMN duplicate_since BIGINT;
@@ -164,6 +176,7 @@ CREATE INDEX host_duplicate ON host (duplicate_seen_at) WHERE duplicate_since IS
 const std::vector<Migration>& serverMigrations() {
   static const std::vector<Migration> kSteps{{"0001_first", kFirst}, {"0002_placement", kPlacement}, {"0003_repeats", kRepeats},
                                              {"0004_lifecycle", kLifecycle}, {"0005_events", kEvents}, {"0005_waiting", kWaiting},
+                                             {"0007_archives", kArchives},
                                              {"0008_fences", kFences}};
   return kSteps;
 }

@@ -6,6 +6,7 @@
 //   observation_store.cc what hosts say of sandboxes audit_store.cc      audit, health
 //   waiting_store.cc   sandboxes that wait for a host
 //   event_store.cc    what happened to sandboxes     root_store.cc       fresh root file systems
+//   archive_store.cc  sandboxes away from any host
 //   repeat_rows.cc    creations by the client's key
 //
 // Lifetime: the daemon owns it; the clock must outlive it. Threads: calls on the loop, SQL on the database thread.
@@ -75,6 +76,12 @@ class SqlStore final : public Store {
   Task<Result<SandboxRecord>> placeSandbox(Actor actor, SandboxRecord draft, Placing placing) override;
   Task<Result<std::vector<SandboxRecord>>> listWaiting() override;
   Task<Result<SandboxRecord>> placeWaiting(TenantId tenant, SandboxId id, Placing placing) override;
+  Task<Result<SandboxRecord>> archive(Actor actor, SandboxId id, Millis stopGrace) override;
+  Task<Result<ArchiveTarget>> archiveTarget(HostId host, SandboxId id, std::int64_t generation) override;
+  Task<Result<SandboxRecord>> finishArchive(HostId host, SandboxId id, FinishedArchive archive) override;
+  Task<Result<std::vector<SandboxId>>> archivingSandboxes() override;
+  Task<Result<SandboxRecord>> restore(Actor actor, SandboxId id, Placing placing) override;
+  Task<Result<std::string>> manifestFor(HostId host, Digest manifest) override;
   Task<Result<SandboxRecord>> reprovision(Actor actor, SandboxId id, Reprovisioning wish) override;
   Task<Result<std::optional<SandboxRecord>>> findRepeated(TenantId tenant, RepeatKey key) override;
   Task<Status> insertSandbox(Actor actor, SandboxRecord sandbox) override;

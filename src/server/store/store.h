@@ -197,7 +197,39 @@ class Store {
     std::optional<RepeatKey> repeat{};
   };
   [[nodiscard]] virtual Task<Result<SandboxRecord>> reprovision(Actor actor, SandboxId id, Reprovisioning wish) = 0;
-  // What should exist on a host: every sandbox on it that is not deleted, those that are to be deleted included. For the
+  // --- archives -------------------------------------------------------------------------------------------------
+  // Wishes it archived. A repeat changes nothing, but for one that failed in its present generation: that is a new try.
+  // kFailedPrecondition: sandbox_deleting, host_removed, agent_too_old, nothing_to_archive (it never had a host).
+  [[nodiscard]] virtual Task<Result<SandboxRecord>> archive(Actor actor, SandboxId id, Millis stopGrace) = 0;
+  // What an upload of this host is for: the sandbox, and the version that its layer comes on top of. kNotFound: not on
+  // this host. kFailedPrecondition (not_archiving): not wanted archived, or in another generation.
+  struct ArchiveTarget {
+    SandboxRecord sandbox;
+    std::string manifest;
+    std::string imageConfig;
+  };
+  [[nodiscard]] virtual Task<Result<ArchiveTarget>> archiveTarget(HostId host, SandboxId id, std::int64_t generation) = 0;
+  // Everything is here: the sandbox is archived, has no host any more, and the host is to remove what it has of it
+  // (sandboxesOnHost), all in one transaction. Errors as archiveTarget; nothing is changed then.
+  struct FinishedArchive {
+    std::int64_t generation = 0;
+    Digest manifestDigest;
+    std::string manifest;
+    std::string imageConfig;
+    std::int64_t sizeBytes = 0;
+    std::int64_t layerBytes = 0;
+  };
+  [[nodiscard]] virtual Task<Result<SandboxRecord>> finishArchive(HostId host, SandboxId id, FinishedArchive archive) = 0;
+  // Sandboxes of any tenant that are on a host and wanted archived, by id.
+  [[nodiscard]] virtual Task<Result<std::vector<SandboxId>>> archivingSandboxes() = 0;
+  // Places an archived sandbox anew with what was archived as its root file system, in one transaction, and wishes it
+  // running; `placing` as in placeSandbox. One that is not archived: kFailedPrecondition (not_archived); a repeat after it
+  // was restored changes nothing.
+  [[nodiscard]] virtual Task<Result<SandboxRecord>> restore(Actor actor, SandboxId id, Placing placing) = 0;
+  // The manifest of a version that a sandbox on this host is made of. kNotFound.
+  [[nodiscard]] virtual Task<Result<std::string>> manifestFor(HostId host, Digest manifest) = 0;
+
+  // What should exist on a host: every sandbox on it that is not deleted, those that were archived and are to be removed, those that are to be deleted included. For the
   // host and not for clients: states are those that it reported last, nothing is derived.
   [[nodiscard]] virtual Task<Result<std::vector<SandboxRecord>>> sandboxesOnHost(HostId id) = 0;
   // Applies an observation of `host`. Older or equal (generation, sequence): nothing changes, the record comes back.

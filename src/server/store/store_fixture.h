@@ -88,7 +88,7 @@ class StoreTest : public ::testing::Test {
     return run(store_->enrollHost(enrollment(addToken(actor), std::move(name)))).value();
   }
 
-  std::int64_t connect(const HostRecord& host, std::vector<std::string> features = {"exec", "reprovision"}) {
+  std::int64_t connect(const HostRecord& host, std::vector<std::string> features = {"exec", "reprovision", "archive"}) {
     Store::LinkUp up;
     up.hostId = host.id;
     up.protocol = 1;

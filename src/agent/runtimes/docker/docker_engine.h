@@ -56,6 +56,34 @@ struct EngineContainer {
   [[nodiscard]] bool hasLabel(std::string_view key) const;
 };
 
+struct EngineImage {
+  std::string id;
+  std::vector<std::string> layers;  // digests, lowest first
+};
+
+// What a container has on disk, and of what image it is.
+struct EngineContainerSize {
+  std::uint64_t changedBytes = 0;  // beyond its image
+  std::uint64_t rootBytes = 0;     // all of its root file system
+  std::string image;               // the image's id
+  bool hasVolumes = false;         // anonymous ones, as the image declares them
+};
+
+// An image to be made of a container as it is; the label marks it.
+struct EngineCommit {
+  std::string container;
+  std::string repository;
+  std::string tag;
+  std::string label;
+  std::string mark;
+};
+
+struct EngineMarkedImage {
+  std::string id;
+  std::string mark;
+  std::optional<WallTime> createdAt;
+};
+
 class DockerEngine {
  public:
   DockerEngine(Executor executor, std::string socketPath);
@@ -83,6 +111,19 @@ class DockerEngine {
   [[nodiscard]] Task<Result<std::optional<std::string>>> findImageId(std::string reference, Deadline deadline);
   [[nodiscard]] Task<Status> loadImages(std::unique_ptr<BodySource> archive, Deadline deadline);
   [[nodiscard]] Task<Status> removeImage(std::string reference, Deadline deadline);  // absent: success
+
+  // For taking what a container changed; kNotFound when there is no such container. The container's files are read by
+  // the engine alone.
+  [[nodiscard]] Task<Result<EngineContainerSize>> measureContainer(std::string name, Deadline deadline);
+  [[nodiscard]] Task<Status> commit(EngineCommit commit, Deadline deadline);  // repeat: another image takes the tag over
+  // Nothing when there is none.
+  [[nodiscard]] Task<Result<std::optional<EngineImage>>> findImage(std::string reference, Deadline deadline);
+  // The image as `docker save` gives it. The deadline is for the beginning, which takes as long as the engine needs to
+  // write it all into a file of its own.
+  [[nodiscard]] Task<Result<std::unique_ptr<BodyReader>>> saveImage(std::string reference, Deadline deadline);
+  // Images that bear the label (and `also`, "key=value", unless empty), and have no tag besides this repository's.
+  [[nodiscard]] Task<Result<std::vector<EngineMarkedImage>>> listMarkedImages(std::string repository, std::string label,
+                                                                             std::string also, Deadline deadline);
 
   // Starts, ends and removals of containers with these labels, as JSON lines; from the moment of the answer.
   [[nodiscard]] Task<Result<std::unique_ptr<BodyReader>>> events(std::vector<std::string> labels, Deadline deadline);

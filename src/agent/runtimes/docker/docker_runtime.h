@@ -19,6 +19,13 @@
 
 namespace gs {
 
+// A temporary image of takeLayer().
+struct LayerLeftover {
+  SandboxId sandboxId;
+  std::string image;  // its id
+  std::optional<WallTime> createdAt;
+};
+
 struct DockerSettings {
   std::string socketPath = "/var/run/docker.sock";
   // What the container's first process is; tests without a guest put something else in its place.
@@ -39,6 +46,12 @@ class DockerRuntime final : public Runtime, public ContainerImageLoader {
   [[nodiscard]] Task<Result<std::optional<RuntimeContainer>>> inspect(SandboxId id, Deadline deadline) override;
   [[nodiscard]] Task<Result<std::vector<RuntimeContainer>>> list(HostId host, Deadline deadline) override;
   [[nodiscard]] Task<Result<std::unique_ptr<RuntimeWatch>>> watch(HostId host, Deadline deadline) override;
+
+  [[nodiscard]] Task<Result<LayerMeasure>> measureLayer(SandboxId id, Deadline deadline) override;
+  [[nodiscard]] Task<Status> takeLayer(SandboxId id, std::uint64_t generation, LayerSink& sink, Deadline deadline) override;
+  [[nodiscard]] Task<Status> dropLayers(SandboxId id, Deadline deadline) override;
+  // What takeLayer() has made of this host's sandboxes and dropLayers() has not removed yet.
+  [[nodiscard]] Task<Result<std::vector<LayerLeftover>>> layerLeftovers(HostId host, Deadline deadline);
 
   [[nodiscard]] std::string_view runtimeName() const override { return "docker"; }
   [[nodiscard]] Task<Result<std::optional<Digest>>> findImage(std::string reference, Deadline deadline) override;
