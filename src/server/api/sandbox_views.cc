@@ -167,6 +167,8 @@ Json sandbox(const SandboxRecord& record) {
   if (!record.message.empty()) out["message"] = cutText(record.message, kMaxMessage);
   if (record.exit) out["exit"] = exitOf(*record.exit, record.exitBy);
   if (record.startedAt) out["startedAt"] = formatTime(*record.startedAt);
+  if (record.expiresAt) out["expiresAt"] = formatTime(*record.expiresAt);
+  if (record.idleStop != Seconds(0)) out["idleStopSeconds"] = record.idleStop.count();
   return out;
 }
 

@@ -36,7 +36,7 @@ void showDeleting(SandboxRecord& record, const HostHearing& host) {
     record.reason = "host_disconnected";
     record.message = fmt::format("host {} cannot be heard; the sandbox is deleted when it comes back", host.name);
   } else if (!aboutDeletion) {
-    record.reason = "deletion_requested";
+    record.reason = record.desiredBy == kTtlActor ? "expired" : "deletion_requested";
     record.message.clear();
   }
 }
@@ -57,6 +57,11 @@ void showToClients(SandboxRecord& record, const HostHearing& host) {
     showDeleting(record, host);
   } else if (host.state == HostState::kDisconnected) {
     showUnknown(record, host);
+  }
+  // The host was told to stop it and does not know for whom.
+  if (record.state == SandboxState::kStopped && record.reason == "stopped_by_user" && record.desiredBy == kIdleActor) {
+    record.reason = "idle_stopped";
+    record.message = fmt::format("no session was open for {} s", record.idleStop.count());
   }
   if (!isAsDesired(record.state, record.desired)) {
     if (record.reason.empty()) record.reason = reasonFor(record.state, record.desired);

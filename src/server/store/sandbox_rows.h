@@ -36,6 +36,9 @@ struct SandboxRow {
 // A new wish in a new generation, written, logged and audited. The caller has checked that it may be wished.
 [[nodiscard]] Status wish(Database& db, const Actor& actor, SandboxRow& row, DesiredState desired, Millis stopGrace,
                           WallTime now);
+// A wish for the sandbox of `row`, as Store::setDesired says, in the transaction of the caller.
+[[nodiscard]] Result<SandboxRecord> applyWish(Database& db, const Actor& actor, SandboxRow row, DesiredState desired,
+                                              Millis stopGrace, WallTime now);
 [[nodiscard]] Status eraseSandbox(Database& db, const SandboxId& id);
 
 }  // namespace gs::sql
