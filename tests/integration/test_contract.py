@@ -183,12 +183,12 @@ def walk_sandboxes(api, host, blueprint):
     everything = dict(name="walked", blueprint=blueprint["digest"], hostId=host.host_id, requiredTags={"zone": "a"},
                       requiredTraits=["amd64"], command=["sleep", "inf"], env={"A": "ä"}, workingDir="/", user="0:0",
                       resources={"cpuMillis": 500, "memoryBytes": 16 << 20, "pids": 16}, restart={"mode": "on_failure", "maxRestarts": 3},
-                      ttlSeconds=3600, idleStopSeconds=1800)
+                      ttlSeconds=3600, idleStopSeconds=1800, onDisconnect={"stopAfterSeconds": 600})
     assert api.post("/api/placements", everything, expect=200)["hostId"] == host.host_id
     made = api.post("/api/sandboxes", everything, expect=201)
     path = f"/api/sandboxes/{made['id']}"
     assert made["restart"] == {"mode": "on_failure", "maxRestarts": 3} and made["restarts"] == 0
-    assert made["idleStopSeconds"] == 1800 and made["expiresAt"] > made["createdAt"]
+    assert made["onDisconnect"] == {"stopAfterSeconds": 600} and made["idleStopSeconds"] == 1800 and made["expiresAt"] > made["createdAt"]
     assert made["state"] == "placing" and made["reason"] == "pending_placement" and made["env"] == {"A": "ä"}
     running = api.get(path, params={"waitFor": "running,failed", "waitMs": 20000})
     assert running["state"] == "running" and "reason" not in running

@@ -42,6 +42,8 @@ struct SandboxParts {
   // more (rule 12). Nothing: there always is.
   std::function<Status()> checkRoom{};
   DeletionFenceLimits fence{};
+  // For how long the control plane has been out of reach; nothing: it is not. Empty: it never is.
+  std::function<std::optional<Millis>()> linkDownFor{};
 };
 
 }  // namespace gs

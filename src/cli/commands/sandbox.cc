@@ -102,6 +102,9 @@ void showSandbox(Context& context, ApiClient& api, const Json& sandbox) {
   p.add("Created", when("createdAt"));
   p.add("Started", when("startedAt"));
   p.add("Changed", when("updatedAt"));
+  if (has(sandbox, "onDisconnect")) {
+    p.add("Disconnect", "stopped after " + formatDuration(Seconds(numberAt(sandbox, "onDisconnect.stopAfterSeconds"))) + " without the server");
+  }
   p.add("Expires", when("expiresAt"));
   if (has(sandbox, "idleStopSeconds")) {
     p.add("Idle stop", "after " + formatDuration(Seconds(numberAt(sandbox, "idleStopSeconds"))) + " without a session");

@@ -42,6 +42,9 @@ SandboxWish wishFrom(const Json& body) {
     take(*resources, "memoryBytes", wish.resources.memoryBytes);
     take(*resources, "pids", wish.resources.pids);
   }
+  if (const auto policy = body.find("onDisconnect"); policy != body.end()) {
+    wish.stopAfterDisconnect = Seconds(policy->value("stopAfterSeconds", std::int64_t{0}));
+  }
   if (const auto ttl = body.find("ttlSeconds"); ttl != body.end()) wish.ttl = Seconds(ttl->get<std::int64_t>());
   wish.idleStop = Seconds(body.value("idleStopSeconds", std::int64_t{0}));
   if (const auto restart = body.find("restart"); restart != body.end()) {

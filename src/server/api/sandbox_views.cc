@@ -86,6 +86,7 @@ void putSpec(Json& out, const SandboxSpec& spec) {
   out["resources"] = {{"cpuMillis", spec.resources.cpuMillis},
                       {"memoryBytes", spec.resources.memoryBytes},
                       {"pids", spec.resources.pids}};
+  if (spec.stopAfterDisconnect != Seconds(0)) out["onDisconnect"] = {{"stopAfterSeconds", spec.stopAfterDisconnect.count()}};
   if (spec.restart.mode != RestartMode::kNever) out["restart"] = restartOf(spec.restart);
 }
 

@@ -41,12 +41,16 @@ void showDeleting(SandboxRecord& record, const HostHearing& host) {
   }
 }
 
+std::string whatRunsThere(const SandboxRecord& record) {
+  const auto after = record.spec.stopAfterDisconnect.count();
+  return after == 0 ? std::string("what runs there runs on") : fmt::format("it is stopped there when it cannot reach us for {} s", after);
+}
+
 void showUnknown(SandboxRecord& record, const HostHearing& host) {
   record.state = SandboxState::kUnknown;
   record.reason = "host_disconnected";
   record.message = host.lastSeenAt
-                       ? fmt::format("host {} was last heard at {}; what runs there runs on", host.name,
-                                     formatTime(*host.lastSeenAt))
+                       ? fmt::format("host {} was last heard at {}; {}", host.name, formatTime(*host.lastSeenAt), whatRunsThere(record))
                        : fmt::format("host {} was never heard", host.name);
 }
 

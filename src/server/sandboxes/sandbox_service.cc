@@ -118,6 +118,7 @@ Task<Result<SandboxRecord>> SandboxService::place(Actor actor, SandboxWish wish,
   record.spec.user = std::move(wish.user);
   record.spec.resources = wish.resources;
   record.spec.restart = wish.restart;
+  record.spec.stopAfterDisconnect = wish.stopAfterDisconnect;
   record.demands = {std::move(wish.host), std::move(wish.requiredTags), std::move(wish.requiredTraits)};
   record.state = SandboxState::kPlacing;
   record.reason = "pending_placement";

@@ -33,6 +33,7 @@ struct SandboxWish {
   Resources resources;
   RestartPolicy restart{};
   Store::Placing::NoHost noHost = Store::Placing::NoHost::kRefuse;
+  Seconds stopAfterDisconnect{0};
   std::optional<Seconds> ttl{};  // deleted this long after its creation; none: never
   Seconds idleStop{0};           // stopped after this long without a session; 0: never
   std::optional<RepeatKey> repeat{};  // none: a second call makes a second sandbox
