@@ -20,11 +20,13 @@ listClusters createCluster getCluster updateCluster deleteCluster
 listHosts getHost updateHost drainHost deleteHost listAdoptable adoptSandbox confirmDeletions explainPlacement
 listTokens createToken getToken revokeToken listApiKeys createApiKey revokeApiKey
 listBlueprints createBlueprint getBlueprint deleteBlueprint
-listSandboxes createSandbox getSandbox listSandboxEvents streamEvents startSandbox stopSandbox reprovisionSandbox archiveSandbox restoreSandbox deleteSandbox openSession listAudit
+listSandboxes createSandbox getSandbox listSandboxEvents streamEvents setSandboxLifetime startSandbox stopSandbox
+reprovisionSandbox archiveSandbox restoreSandbox deleteSandbox openSession listAudit
 """.split())
 REASONS = """pending_placement no_host_fits provisioning blueprint_unavailable blueprint_damaged runtime_unavailable runtime_error
 guest_lost reprovisioning archive_requested archiving archive_failed workload_exited workload_start_failed oom_killed stopped_by_user stop_requested deletion_requested deletion_held host_disconnected host_removed spec_rejected
-disk_full restart_backoff restarting""".split()
+disk_full restart_backoff restarting idle_stopped expired
+host_disconnected_stop host_reconnected""".split()
 SOURCES = SPEC.parent.parent / "src"
 # How reasons of sandboxes are made, by agents and by the server; and what looks like one there and is none.
 REASON_SOURCES = {
@@ -63,6 +65,13 @@ SAMPLES = [
     ("CreateSandboxRequest", False, {"blueprint": "b", "restart": {"mode": "on-failure"}}, "modes are closed"),
     ("CreateSandboxRequest", False, {"blueprint": "b", "restart": {"mode": "always", "maxRestarts": 1000001}}, "their number has a limit"),
     ("CreateSandboxRequest", True, {"blueprint": "b", "restart": {"mode": "always", "maxRestarts": 0}}, "no limit"),
+    ("CreateSandboxRequest", False, {"blueprint": "b", "onDisconnect": {}}, "keeping is absence"),
+    ("CreateSandboxRequest", False, {"blueprint": "b", "onDisconnect": {"stopAfterSeconds": 9}}, "before a loss is certain"),
+    ("CreateSandboxRequest", False, {"blueprint": "b", "ttlSeconds": 59}, "too short to be noticed"),
+    ("CreateSandboxRequest", False, {"blueprint": "b", "idleStopSeconds": 31536001}, "a year at most"),
+    ("SetSandboxLifetimeRequest", False, {}, "a change changes something"),
+    ("SetSandboxLifetimeRequest", False, {"ttlSeconds": 1}, "never, or a minute at least"),
+    ("SetSandboxLifetimeRequest", True, {"ttlSeconds": 0, "idleStopSeconds": 60}, "never, and the least"),
     ("CreateTokenRequest", False, {"clusterId": "clu_" + ID, "maxUses": 0}, "a token for nobody"),
     ("CreateTokenRequest", False, {"clusterId": "clu_" + ID, "maxUses": 1001}, "too many uses"),
     ("CreateTokenRequest", False, {"clusterId": "clu_" + ID, "expiresInSeconds": 59}, "too short"),

@@ -182,11 +182,13 @@ def walk_adoption(stack, api, blueprint):
 def walk_sandboxes(api, host, blueprint):
     everything = dict(name="walked", blueprint=blueprint["digest"], hostId=host.host_id, requiredTags={"zone": "a"},
                       requiredTraits=["amd64"], command=["sleep", "inf"], env={"A": "ä"}, workingDir="/", user="0:0",
-                      resources={"cpuMillis": 500, "memoryBytes": 16 << 20, "pids": 16}, restart={"mode": "on_failure", "maxRestarts": 3})
+                      resources={"cpuMillis": 500, "memoryBytes": 16 << 20, "pids": 16}, restart={"mode": "on_failure", "maxRestarts": 3},
+                      ttlSeconds=3600, idleStopSeconds=1800, onDisconnect={"stopAfterSeconds": 600})
     assert api.post("/api/placements", everything, expect=200)["hostId"] == host.host_id
     made = api.post("/api/sandboxes", everything, expect=201)
     path = f"/api/sandboxes/{made['id']}"
     assert made["restart"] == {"mode": "on_failure", "maxRestarts": 3} and made["restarts"] == 0
+    assert made["onDisconnect"] == {"stopAfterSeconds": 600} and made["idleStopSeconds"] == 1800 and made["expiresAt"] > made["createdAt"]
     assert made["state"] == "placing" and made["reason"] == "pending_placement" and made["env"] == {"A": "ä"}
     running = api.get(path, params={"waitFor": "running,failed", "waitMs": 20000})
     assert running["state"] == "running" and "reason" not in running
@@ -206,6 +208,10 @@ def walk_sandboxes(api, host, blueprint):
     in_use = api.problem("DELETE", f"/api/blueprints/{blueprint['id']}", 409, "failed_precondition")
     assert in_use["errors"][0]["pointer"] == f"/sandboxes/{made['id']}"
     assert api.list_all("/api/sandboxes", hostId=host.host_id, state="running")[0]["id"] == made["id"]
+    longer = api.post(f"{path}/lifetime", {"ttlSeconds": 7200}, expect=200)
+    assert longer["expiresAt"] > made["expiresAt"] and longer["idleStopSeconds"] == 1800
+    kept = api.post(f"{path}/lifetime", {"ttlSeconds": 0, "idleStopSeconds": 0}, expect=200)
+    assert "expiresAt" not in kept and "idleStopSeconds" not in kept
     assert api.post(f"{path}/start", expect=202)["generation"] == 1
     assert api.post(f"{path}/stop", {"graceMs": 0}, expect=202)["generation"] == 2
     assert api.get(path, params={"waitFor": "stopped", "waitMs": 20000})["state"] == "stopped"
@@ -240,6 +246,7 @@ def walk_sandboxes(api, host, blueprint):
     wait_until(lambda: api.get(path)["observedGeneration"] == back["generation"], 10)
     api.problem("POST", f"{path}/restore", 404, "not_found", json={"hostId": "hst_" + UNKNOWN})
     api.delete(path, expect=202)
+    api.call("POST", f"{path}/lifetime", json={"ttlSeconds": 60}, expect=(404, 409))
     check_gone(api, path)
     walk_events(api, host, made)
 

@@ -16,7 +16,8 @@ BY_ID = [
     ("getHost", None), ("updateHost", {"name": "stolen"}), ("drainHost", {"graceMs": 0}), ("deleteHost", None),
     ("getToken", None), ("revokeToken", None), ("revokeApiKey", None),
     ("getBlueprint", None), ("deleteBlueprint", None),
-    ("getSandbox", None), ("startSandbox", None), ("stopSandbox", {}), ("reprovisionSandbox", {}), ("archiveSandbox", {}), ("restoreSandbox", {}), ("deleteSandbox", None), ("listSandboxEvents", None),
+    ("getSandbox", None), ("setSandboxLifetime", {"ttlSeconds": 60}), ("startSandbox", None), ("stopSandbox", {}),
+    ("reprovisionSandbox", {}), ("archiveSandbox", {}), ("restoreSandbox", {}), ("deleteSandbox", None), ("listSandboxEvents", None),
 ]
 LISTS = ["listClusters", "listHosts", "listTokens", "listApiKeys", "listBlueprints", "listSandboxes"]
 

@@ -5,6 +5,7 @@ namespace {
 
 constexpr std::string_view kRestartBackoff = "restart_backoff";
 constexpr std::string_view kRestarting = "restarting";
+constexpr std::string_view kDisconnectStop = "host_disconnected_stop";
 // A run of this length was a good one: the next restart waits as little as the first.
 constexpr Millis kLongRun{60'000};
 constexpr std::int64_t kFirstWaitMs = 1'000;
@@ -40,6 +41,12 @@ bool isRestartWait(const Observation& said) {
 // Whether it says that the last run is over, by itself or by somebody's hand.
 bool tellsAnEnd(const Observation& said) {
   return said.state == SandboxState::kFailed || said.state == SandboxState::kStopped || isRestartWait(said);
+}
+
+// It does not run because the control plane was out of reach, and is to run again when it is heard.
+bool toldDisconnectStop(const SandboxRecord& record) {
+  const auto& said = record.observation;
+  return said.generation == record.assignment.generation && said.state == SandboxState::kStopped && said.reason == kDisconnectStop;
 }
 
 bool hasToldEnd(const SandboxRecord& record) {
@@ -149,7 +156,7 @@ ObservationDraft endOrRestart(const SandboxRecord& record, const SandboxFacts& f
 Decision afterEnd(const SandboxRecord& record, const SandboxFacts& facts) {
   auto draft = endOrRestart(record, facts);
   if (draft.reason != kRestartBackoff) return waitSaying(std::move(draft));
-  if (facts.restartDue && hasToldEnd(record)) {
+  if (facts.restartDue && hasToldEnd(record) && !facts.disconnectedTooLong) {
     return {Step::kStart, ObservationDraft{SandboxState::kStarting, std::string(kRestarting), "its restart policy starts it again",
                                            std::nullopt, true}, std::nullopt};
   }
@@ -228,6 +235,9 @@ Decision startAgain(const SandboxRecord& record, const SandboxFacts& facts, std:
 
 Decision decideExited(const SandboxRecord& record, const SandboxFacts& facts) {
   if (!ranInThisGeneration(record) || startIsPending(record, facts)) return doingSaying(Step::kStart, SandboxState::kStarting, "", "");
+  if (record.endCause == ExitCause::kDisconnected || toldDisconnectStop(record)) {
+    return startAgain(record, facts, "host_reconnected", "the control plane is in reach again");
+  }
   // A stop that was begun for an earlier wish, and is done.
   if (record.endCause != ExitCause::kUnspecified) return startAgain(record, facts, "", "");
   // An end that was told already is no work of a host or an engine that goes away later.
@@ -252,7 +262,7 @@ Decision decideAbsent(const SandboxRecord& record, const SandboxFacts& facts) {
   return doingSaying(Step::kCreate, SandboxState::kProvisioning, "provisioning", "");
 }
 
-Decision decideRunning(const SandboxRecord& record, const SandboxFacts& facts) {
+Decision decideConnected(const SandboxRecord& record, const SandboxFacts& facts) {
   if (isStale(record, facts)) return decideReplacement(facts);
   switch (facts.container) {
     case Seen::kUnknown: return doing(Step::kInspect);
@@ -272,6 +282,23 @@ Decision decideRunning(const SandboxRecord& record, const SandboxFacts& facts) {
     case Seen::kExited: return decideExited(record, facts);
   }
   return wait();
+}
+
+// What runs without a control plane is stopped when its spec says so, and nothing is begun; how it ended stays told.
+Decision decideRunning(const SandboxRecord& record, const SandboxFacts& facts) {
+  auto next = decideConnected(record, facts);
+  if (!facts.disconnectedTooLong) return next;
+  switch (next.step) {
+    case Step::kOpenGate: return doing(Step::kStop);
+    case Step::kWait: return facts.container == Seen::kRunning ? doing(Step::kStop) : next;
+    case Step::kPrepare:
+    case Step::kCreate:
+    case Step::kStart:
+      return waitSaying({SandboxState::kStopped, std::string(kDisconnectStop),
+                         fmt::format("the control plane was out of reach for {} s", record.assignment.spec.stopAfterDisconnect.count()),
+                         ranInThisGeneration(record) ? endOf(record, facts) : std::nullopt});
+    default: return next;
+  }
 }
 
 }  // namespace
@@ -364,7 +391,11 @@ void noteStop(SandboxRecord& record, const SandboxFacts& facts) {
   // Cleaning up after a workload that ended by itself, or after a generation that failed, is no end that needs a cause.
   if (record.endCause != ExitCause::kUnspecified || facts.workloadExit) return;
   if (record.observation.exit && tellsAnEnd(record.observation)) return;
-  if (record.assignment.desired != DesiredState::kRunning || isStale(record, facts)) record.endCause = ExitCause::kStopped;
+  if (record.assignment.desired != DesiredState::kRunning || isStale(record, facts)) {
+    record.endCause = ExitCause::kStopped;
+  } else if (facts.disconnectedTooLong) {
+    record.endCause = ExitCause::kDisconnected;
+  }
 }
 
 Result<Acceptance> checkAssignment(const Assignment& incoming, const SandboxRecord* present) {

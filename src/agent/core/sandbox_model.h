@@ -77,6 +77,8 @@ struct SandboxFacts {
   bool oomKilled = false;
   // When the container was first found missing.
   std::optional<WallTime> missedAt;
+  // The control plane has been out of reach for SandboxSpec::stopAfterDisconnect.
+  bool disconnectedTooLong = false;
   // The wait that Decision::restartWithin asked for is over.
   bool restartDue = false;
 };

@@ -490,6 +490,79 @@ TEST_F(RestartPolicyModel, GoesOnFromWhatTheControlPlaneWasToldWhenTheJournalIsL
   EXPECT_EQ(record_.observation.restarts, 5U);
 }
 
+SandboxFacts disconnected(SandboxFacts facts) {
+  facts.disconnectedTooLong = true;
+  return facts;
+}
+
+TEST(SandboxModel, IsStoppedWithoutAControlPlaneAndStartedWhenItIsBack) {
+  SandboxRecord record;
+  record.assignment = assignment(1);
+  record.assignment.spec.stopAfterDisconnect = Seconds(600);
+  record.runGeneration = 1;
+  record.observation.generation = 1;
+  record.observation.state = SandboxState::kRunning;
+  const auto running = withGate(seen(Seen::kRunning));
+  EXPECT_EQ(decide(record, disconnected(running)).step, Step::kStop);
+  EXPECT_EQ(decide(record, disconnected(seen(Seen::kRunning))).step, Step::kStop) << "behind the gate, after a restart of the agent";
+  noteStop(record, disconnected(running));
+  EXPECT_EQ(record.endCause, ExitCause::kDisconnected);
+  const auto exited = withWorkloadExit(withContainerExit(seen(Seen::kExited), 0), 0, 15);
+  const auto stopped = decide(record, disconnected(exited));
+  EXPECT_EQ(stopped.step, Step::kWait);
+  EXPECT_EQ(stopped.observe.value().state, SandboxState::kStopped);
+  EXPECT_EQ(stopped.observe->reason, "host_disconnected_stop");
+  EXPECT_EQ(stopped.observe->exit.value().cause, ExitCause::kDisconnected);
+  record.observation = *nextObservation(record, *stopped.observe, kNow, std::nullopt);
+  // The same by an agent without this one's memory, as the control plane knows it.
+  auto incoming = record.assignment;
+  incoming.known = record.observation;
+  for (const auto& held : {record, firstRecord(incoming)}) {
+    const auto back = decide(held, withContainerExit(seen(Seen::kExited), 0));
+    EXPECT_EQ(back.step, Step::kStart);
+    EXPECT_EQ(back.observe.value().reason, "host_reconnected");
+    EXPECT_EQ(back.observe->countsRestart, false);
+  }
+  record.assignment.generation = 2;
+  record.assignment.desired = kStopped;
+  const auto wished = decide(record, withContainerExit(seen(Seen::kExited), 0));
+  EXPECT_EQ(wished.step, Step::kWait) << "unless it is no longer to run";
+  EXPECT_EQ(wished.observe.value().exit.value().cause, ExitCause::kDisconnected);
+}
+
+TEST(SandboxModel, NothingIsBegunWithoutAControlPlaneForTooLong) {
+  SandboxRecord record;
+  record.assignment = assignment(2);
+  record.runGeneration = 1;
+  for (const auto container : {Seen::kAbsent, Seen::kCreated, Seen::kExited}) {
+    const auto decision = decide(record, disconnected(withBlueprint(seen(container))));
+    EXPECT_EQ(decision.step, Step::kWait);
+    EXPECT_EQ(decision.observe.value().reason, "host_disconnected_stop");
+    EXPECT_FALSE(decision.observe->exit);
+    auto told = record;
+    told.observation = *nextObservation(record, *decision.observe, kNow, std::nullopt);
+    EXPECT_NE(decide(told, withBlueprint(seen(container))).step, Step::kWait) << "and it is when that is back";
+  }
+}
+
+TEST_F(RestartPolicyModel, WaitsOnWhileTheControlPlaneIsOutOfReachForTooLong) {
+  static_cast<void>(step(ended(1)));
+  auto due = disconnected(ended(1));
+  due.restartDue = true;
+  EXPECT_EQ(step(due).step, Step::kWait);
+  EXPECT_EQ(record_.observation.reason, "restart_backoff");
+  due.disconnectedTooLong = false;
+  EXPECT_EQ(step(due).step, Step::kStart);
+}
+
+TEST(SandboxModel, AnEndOfItsOwnStaysOneWhenTheControlPlaneIsOutOfReach) {
+  SandboxRecord record;
+  record.assignment = assignment(1);
+  record.runGeneration = 1;
+  const auto decision = decide(record, disconnected(withWorkloadExit(withContainerExit(seen(Seen::kExited), 0), 3)));
+  EXPECT_EQ(decision.observe.value().reason, "workload_exited");
+}
+
 struct Remembered {
   std::string why;
   SandboxState state;

@@ -19,6 +19,7 @@ constexpr Millis kHealthCall{5'000};
 constexpr Millis kTolerableSkew{30'000};
 constexpr Millis kSweepEvery{10 * 60'000};
 constexpr Millis kSweepMinimumAge{10 * 60'000};
+constexpr Millis kLinkSettles{2'000};
 constexpr const char* kEpochKey = "link_epoch";
 
 // Runtimes that the product names and this version does not drive, so that a person sees why nothing is placed on them.
@@ -41,6 +42,7 @@ AgentDaemon::AgentDaemon(asio::io_context& loop, Start start)
       pool_(2),
       database_(std::move(start.database)),
       journal_(database_),
+      outage_(journal_, clock_, facts_.bootId),
       docker_(executor_, DockerSettings{start.config.dockerSocket}),
       blobFiles_(makeDiskFiles()),
       link_(executor_, start.identity, start.lastEpoch, *this),
@@ -76,7 +78,8 @@ SandboxParts AgentDaemon::sandboxParts(const Start& start) {
           start.guestBinary,
           [this] { return checkRoom(); },
           fence_,
-          this};
+          this,
+          [this] { return outage_.downFor(); }};
 }
 
 Result<std::unique_ptr<GuestChannel>> AgentDaemon::openGuestChannel(const SandboxId& id) {
@@ -93,10 +96,12 @@ Task<Status> AgentDaemon::run() {
   facts_.runtimes = {report.health};
   facts_.runtimes.insert(facts_.runtimes.end(), kOtherRuntimes.begin(), kOtherRuntimes.end());
   facts_.conditions = report.conditions;
+  GS_CO_CHECK(co_await outage_.recover());
   GS_CO_CHECK(co_await supervisor_.recover());
   link_.start();
   tasks_.spawn("runtime health", watchHealth());
   tasks_.spawn("sweep", sweep());
+  tasks_.spawn("link outage", watchOutage());
   logInfo("agent_ready", {{"host", link_.identity().hostId.text()}, {"server", link_.identity().serverUrl}});
 
   asio::signal_set signals(co_await asio::this_coro::executor, SIGTERM, SIGINT);
@@ -201,8 +206,36 @@ Task<AssignmentAck> AgentDaemon::assign(Assignment assignment) {
 void AgentDaemon::linkUp(std::uint64_t epoch) {
   supervisor_.linkUp();
   tasks_.spawn("remember epoch", rememberEpoch(epoch));
+  linkEpoch_ = epoch;
+  tasks_.spawn("settle link", settleLink(epoch));
   // The hello was written before the server's clock was known.
   tellChangedFacts();
+}
+
+void AgentDaemon::linkDown() {
+  linkEpoch_ = 0;
+  outage_.linkDown();
+  supervisor_.linkChanged();
+  tasks_.spawn("remember outage", rememberOutage());
+}
+
+Task<void> AgentDaemon::settleLink(std::uint64_t epoch) {
+  co_await sleepFor(kLinkSettles);
+  if (linkEpoch_ != epoch) co_return;
+  outage_.linkUp();
+  supervisor_.linkChanged();
+  co_await rememberOutage();
+}
+
+Task<void> AgentDaemon::watchOutage() {
+  while (true) {
+    if (supervisor_.mindsTheLink()) co_await rememberOutage();
+    co_await sleepFor(LinkOutage::kRememberEvery);
+  }
+}
+
+Task<void> AgentDaemon::rememberOutage() {
+  if (const auto saved = co_await outage_.remember(); !saved) logWarn("link_outage_not_saved", {{"error", saved.error().describe()}});
 }
 
 Task<void> AgentDaemon::rememberEpoch(std::uint64_t epoch) {

@@ -13,6 +13,7 @@
 #include "agent/link/link_blob_source.h"
 #include "agent/link/link_layer_uploader.h"
 #include "agent/runtimes/docker/docker_runtime.h"
+#include "agent/sandboxes/link_outage.h"
 #include "agent/sandboxes/supervisor.h"
 #include "agent/telemetry/host_probe.h"
 
@@ -45,6 +46,7 @@ class AgentDaemon final : private LinkDelegate, private BlueprintProvider, priva
   [[nodiscard]] std::optional<HeldSandbox> findHeld(const SandboxId& id) override;
   [[nodiscard]] Task<Result<std::uint32_t>> confirmDeletions(std::string fence) override;
   void linkUp(std::uint64_t epoch) override;
+  void linkDown() override;
   void identityRenewed(const HostIdentity& identity) override;
   // BlueprintProvider
   [[nodiscard]] Task<Result<CacheHandle>> ensureLocal(Digest manifest, Deadline deadline) override;
@@ -65,6 +67,10 @@ class AgentDaemon final : private LinkDelegate, private BlueprintProvider, priva
   // Whether one more sandbox may be made: the disk reserve is for journal and link (design §4, rule 12).
   [[nodiscard]] Status checkRoom() const;
   [[nodiscard]] Task<void> rememberEpoch(std::uint64_t epoch);
+  // A link counts once it has lasted: until then the control plane may still have a newer wish for what was stopped.
+  [[nodiscard]] Task<void> settleLink(std::uint64_t epoch);
+  [[nodiscard]] Task<void> watchOutage();
+  [[nodiscard]] Task<void> rememberOutage();
   [[nodiscard]] SandboxParts sandboxParts(const Start& start);
   [[nodiscard]] Result<std::unique_ptr<GuestChannel>> openGuestChannel(const SandboxId& id);
 
@@ -79,6 +85,8 @@ class AgentDaemon final : private LinkDelegate, private BlueprintProvider, priva
   BlockingPool pool_;
   DatabaseThread database_;
   Journal journal_;
+  LinkOutage outage_;
+  std::uint64_t linkEpoch_ = 0;  // of the present link; 0: none
   DockerRuntime docker_;
   std::unique_ptr<BlobFiles> blobFiles_;
   ControlLink link_;

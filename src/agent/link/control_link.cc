@@ -91,6 +91,7 @@ Task<void> ControlLink::run() {
     const Status ended = co_await runLink();
     const bool wasUp = epoch_ != 0;
     epoch_ = 0;
+    if (wasUp) delegate_.linkDown();
     outgoing_.reset();
     failPending();
     if (std::chrono::steady_clock::now() - began > kStable) backoff.reset();

@@ -35,6 +35,7 @@ class LinkDelegate {
     co_return fail(ErrorCode::kUnimplemented, "this agent holds no deletions");
   }
   virtual void linkUp(std::uint64_t epoch) = 0;
+  virtual void linkDown() {}  // after each linkUp once
   virtual void identityRenewed(const HostIdentity& identity) = 0;
 };
 

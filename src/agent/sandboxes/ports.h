@@ -54,6 +54,8 @@ struct SandboxParts {
   DeletionFenceLimits fence{};
   // None: sandboxes of this agent cannot be archived.
   SandboxArchiver* archiver = nullptr;
+  // For how long the control plane has been out of reach; nothing: it is not. Empty: it never is.
+  std::function<std::optional<Millis>()> linkDownFor{};
 };
 
 }  // namespace gs

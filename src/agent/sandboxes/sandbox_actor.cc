@@ -124,8 +124,18 @@ Task<void> SandboxActor::waitForChangeOrRestart(std::optional<Millis> restartWit
   // Drawn once for each end; looking at the container meanwhile does not begin the wait anew.
   if (restartWithin && !restartAt_) restartAt_ = Deadline::after(Backoff(*restartWithin, *restartWithin).next());
   const auto lookAgain = Deadline::after(kLookAgain);
-  co_await waitForChange(restartWithin ? lookAgain.earlier(*restartAt_) : lookAgain);
+  auto deadline = restartWithin ? lookAgain.earlier(*restartAt_) : lookAgain;
+  const auto toDisconnectStop = untilDisconnectStop();
+  if (toDisconnectStop && !facts_.disconnectedTooLong) deadline = deadline.earlier(Deadline::after(*toDisconnectStop));
+  co_await waitForChange(deadline);
   if (lookAgain.expired()) facts_.container = Seen::kUnknown;
+}
+
+std::optional<Millis> SandboxActor::untilDisconnectStop() const {
+  const Millis after = record_.assignment.spec.stopAfterDisconnect;
+  if (after == Millis(0) || !parts_.linkDownFor) return std::nullopt;
+  const auto down = parts_.linkDownFor();
+  return down ? std::optional(after - *down) : std::nullopt;
 }
 
 Task<void> SandboxActor::waitForNewGeneration(std::uint64_t generation) {
@@ -147,6 +157,8 @@ Task<void> SandboxActor::run() {
       layerGeneration_ = record_.assignment.generation;
       facts_.layerTaken = facts_.layerSent = false;
     }
+    const auto toDisconnectStop = untilDisconnectStop();
+    facts_.disconnectedTooLong = toDisconnectStop && *toDisconnectStop <= Millis(0);
     const Decision decision = held_ ? decideHeld(record_) : decide(record_, facts_);
     if (decision.observe) stage(*decision.observe);
     if (decision.step == Step::kFinish) break;

@@ -41,6 +41,8 @@ class SandboxActor {
   [[nodiscard]] bool held() const { return held_; }
   // The container may have changed: look when there is nothing better to do.
   void hint();
+  // The link to the control plane went or came: see SandboxParts::linkDownFor.
+  void linkChanged() { wake(); }
   // The engine went away, perhaps for a moment only: an end of the container that is found next may be its doing, where
   // its lives cannot be told apart.
   void runtimeLost();
@@ -103,6 +105,8 @@ class SandboxActor {
   [[nodiscard]] Task<void> closeGuestChannel();
   [[nodiscard]] Task<void> waitForChange(Deadline deadline);
   [[nodiscard]] Task<void> waitForChangeOrRestart(std::optional<Millis> restartWithin);
+  // Nothing: the control plane is in reach, or the sandbox is kept whatever happens.
+  [[nodiscard]] std::optional<Millis> untilDisconnectStop() const;
   [[nodiscard]] Task<void> waitForNewGeneration(std::uint64_t generation);
   void wake();
 

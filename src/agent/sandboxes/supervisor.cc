@@ -244,6 +244,17 @@ void Supervisor::runtimeLost() {
   for (auto& [id, actor] : actors_) actor->runtimeLost();
 }
 
+void Supervisor::linkChanged() {
+  for (auto& [id, actor] : actors_) {
+    if (actor->record().assignment.spec.stopAfterDisconnect != Seconds(0)) actor->linkChanged();
+  }
+}
+
+bool Supervisor::mindsTheLink() const {
+  return std::ranges::any_of(
+      actors_, [](const auto& entry) { return entry.second->record().assignment.spec.stopAfterDisconnect != Seconds(0); });
+}
+
 Task<void> Supervisor::watchStrangers() {
   while (true) {
     co_await findStrangers();

@@ -49,6 +49,11 @@ class Supervisor {
   // To be called when the runtime was found not to answer; see SandboxActor::runtimeLost. Repeat is harmless.
   void runtimeLost();
 
+  // To be called when the link to the control plane went or came: see SandboxParts::linkDownFor.
+  void linkChanged();
+  // Whether any sandbox is to be stopped when the control plane is out of reach.
+  [[nodiscard]] bool mindsTheLink() const;
+
   // Containers of this host without a record: to be adopted, or to be looked at by a person. Looked for once a minute.
   [[nodiscard]] std::vector<SandboxId> strangers() const;
 

@@ -217,6 +217,7 @@ class SupervisorTest : public ::testing::Test {
                        AgentPaths("/nonexistent", std::filesystem::temp_directory_path() / "gs-supervisor-test"),
                        HostId::make(), "boot-1", "/guest"};
     parts.checkRoom = [this] { return room_; };
+    parts.linkDownFor = [this] { return linkDown_; };
     parts.fence = fence_;
     parts.archiver = &archiver_;
     parts.openGuestChannel = [this](const SandboxId&) -> Result<std::unique_ptr<GuestChannel>> {
@@ -263,6 +264,7 @@ class SupervisorTest : public ::testing::Test {
   SandboxId id_;
   FakeGuest* guest_ = nullptr;
   Status room_;
+  std::optional<Millis> linkDown_;
   DeletionFenceLimits fence_;
   std::vector<Observation> observations_;
   Event heard_;
@@ -563,6 +565,31 @@ class SupervisorTest : public ::testing::Test {
     co_await supervisor->stop();
   }
 
+  Task<void> stopWithoutAControlPlane() {
+    auto supervisor = makeSupervisor();
+    EXPECT_TRUE(co_await supervisor->recover());
+    auto wanted = assignment(1);
+    wanted.spec.stopAfterDisconnect = Seconds(60);
+    EXPECT_FALSE((co_await supervisor->assign(wanted)).refusal);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kRunning, 1));
+    EXPECT_TRUE(supervisor->mindsTheLink());
+    // Its own timer, for what is left of the minute.
+    linkDown_ = Millis(59'950);
+    supervisor->linkChanged();
+    co_await sleepFor(Millis(10));
+    EXPECT_EQ(last().state, SandboxState::kRunning);
+    linkDown_ = Millis(60'000);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kStopped, 1));
+    EXPECT_EQ(last().reason, "host_disconnected_stop");
+    EXPECT_EQ(last().exit.value().cause, ExitCause::kDisconnected);
+    linkDown_.reset();
+    supervisor->linkChanged();
+    while (last().state != SandboxState::kRunning) co_await heard_.waitUntil(Deadline::after(Millis(5'000)));
+    EXPECT_EQ(runtime_.starts, 2);
+    EXPECT_EQ(last().restarts, 0U);
+    co_await supervisor->stop();
+  }
+
   Task<void> stopDuringTheWait() {
     auto supervisor = makeSupervisor();
     EXPECT_TRUE(co_await supervisor->recover());
@@ -716,6 +743,7 @@ TEST_F(SupervisorTest, CountsOnFromWhereTheControlPlaneHasHeard) { runTask(loop_
 TEST_F(SupervisorTest, RunsExecsWhileItLooksAgain) { runTask(loop_, execWhileLooking()); }
 TEST_F(SupervisorTest, KeepsTheWorkloadsOwnExit) { runTask(loop_, workloadEnds()); }
 TEST_F(SupervisorTest, RestartsByThePolicyAndStopsWhenItIsUsedUp) { runTask(loop_, restartPolicy()); }
+TEST_F(SupervisorTest, StopsWithoutAControlPlaneAndStartsWhenItIsBack) { runTask(loop_, stopWithoutAControlPlane()); }
 TEST_F(SupervisorTest, AStopEndsTheWaitForARestart) { runTask(loop_, stopDuringTheWait()); }
 TEST_F(SupervisorTest, RemembersAnEndThatItBeganAndTheRestartsSoFar) { runTask(loop_, remembersEndsAndRestarts()); }
 TEST_F(SupervisorTest, FailsAGenerationAndTriesTheNext) { runTask(loop_, noBlueprint()); }

@@ -106,6 +106,13 @@ void showSandbox(Context& context, ApiClient& api, const Json& sandbox) {
   p.add("Created", when("createdAt"));
   p.add("Started", when("startedAt"));
   p.add("Changed", when("updatedAt"));
+  if (has(sandbox, "onDisconnect")) {
+    p.add("Disconnect", "stopped after " + formatDuration(Seconds(numberAt(sandbox, "onDisconnect.stopAfterSeconds"))) + " without the server");
+  }
+  p.add("Expires", when("expiresAt"));
+  if (has(sandbox, "idleStopSeconds")) {
+    p.add("Idle stop", "after " + formatDuration(Seconds(numberAt(sandbox, "idleStopSeconds"))) + " without a session");
+  }
   p.addBlock("Environment", linesAt(sandbox, "env"));
   std::vector<std::string> waits;
   if (has(sandbox, "placement")) {
@@ -132,6 +139,40 @@ Result<int> sandboxInfo(Context& context, const std::string& reference) {
   } else {
     showSandbox(context, *api, sandbox);
   }
+  return 0;
+}
+
+struct LifetimeArgs {
+  std::string sandbox;
+  std::optional<Millis> ttl;
+  std::optional<Millis> idleStop;
+};
+
+// "8h", or "never".
+Status parseLifetime(const std::string& text, std::optional<Millis>& target) {
+  if (text == "never") return target = Millis(0), Status();
+  GS_TRY(target, parseDuration(text));
+  return {};
+}
+
+Result<int> setLifetime(Context& context, const LifetimeArgs& args) {
+  if (!args.ttl && !args.idleStop) {
+    return fail(makeError(ErrorCode::kInvalidArgument, "nothing to change").withFix("give --ttl, --idle-stop, or both"));
+  }
+  GS_TRY(ApiClient* const api, context.api());
+  GS_TRY(const std::string id, resolveId(*api, kSandboxes, args.sandbox));
+  Json body = Json::object();
+  if (args.ttl) body["ttlSeconds"] = args.ttl->count() / 1000;
+  if (args.idleStop) body["idleStopSeconds"] = args.idleStop->count() / 1000;
+  GS_TRY(const Json sandbox, api->post(resourcePath(kSandboxes, id) + "/lifetime", body));
+  Output& out = context.out();
+  if (out.isJson()) return out.json(sandbox), 0;
+  if (out.isQuiet()) return out.line(id), 0;
+  const std::string expiry = textAt(sandbox, "expiresAt");
+  const auto idle = numberAt(sandbox, "idleStopSeconds");
+  out.line(fmt::format("Sandbox {} {}, {}.", textAt(sandbox, "name"),
+                       expiry.empty() ? "does not expire" : "expires " + formatMoment(expiry, context.now()),
+                       idle == 0 ? std::string("is not stopped when idle") : "is stopped after " + formatDuration(Seconds(idle)) + " without a session"));
   return 0;
 }
 
@@ -247,6 +288,18 @@ void addSandboxCommands(Command& root) {
     info.run([reference](Context& context) { return sandboxInfo(context, *reference); });
   }
   addEventsCommand(group);
+  {
+    const auto args = std::make_shared<LifetimeArgs>();
+    Command& lifetime = group.add("lifetime", "Change when a sandbox is deleted, and when it is stopped for want of use");
+    lifetime.argument("SANDBOX", args->sandbox, "Id or name of the sandbox");
+    lifetime.option(
+        "--ttl", "DURATION", [args](const std::string& text) { return parseLifetime(text, args->ttl); },
+        "Delete it so long from now: 8h, 7d, or never");
+    lifetime.option(
+        "--idle-stop", "DURATION", [args](const std::string& text) { return parseLifetime(text, args->idleStop); },
+        "Stop it after so long without a session: 30m, or never");
+    lifetime.run([args](Context& context) { return setLifetime(context, *args); });
+  }
   const auto addChange = [&group](std::string name, std::string summary, std::string_view goal,
                                   Result<int> (*action)(Context&, const ChangeArgs&)) -> Command& {
     const auto args = std::make_shared<ChangeArgs>();

@@ -27,6 +27,9 @@ struct CreateArgs {
   std::vector<std::string> tags;
   std::vector<std::string> command;
   Json restart;  // null: not given
+  std::optional<Millis> disconnectStop;
+  std::optional<Millis> ttl;
+  std::optional<Millis> idleStop;
   bool wait = true;
   bool dryRun = false;
   bool waitForHost = false;
@@ -54,6 +57,9 @@ Result<Json> requestBody(ApiClient& api, const CreateArgs& args) {
   if (args.pids) resources["pids"] = *args.pids;
   if (!resources.empty()) body["resources"] = std::move(resources);
   if (!args.restart.is_null()) body["restart"] = args.restart;
+  if (args.disconnectStop) body["onDisconnect"] = {{"stopAfterSeconds", args.disconnectStop->count() / 1000}};
+  if (args.ttl) body["ttlSeconds"] = args.ttl->count() / 1000;
+  if (args.idleStop) body["idleStopSeconds"] = args.idleStop->count() / 1000;
   if (!args.host.empty()) {
     GS_TRY(body["hostId"], resolveId(api, kHosts, args.host));
   }
@@ -170,6 +176,19 @@ void addCreateCommand(Command& sandbox) {
   create.option(
       "--restart", "POLICY", [args](const std::string& text) { return parseRestart(text, args->restart); },
       "When it ends by itself: never (the default), on-failure[:N], always[:N]; N times at most");
+  const auto duration = [args, &create](std::string name, std::optional<Millis> CreateArgs::*member, std::string help) {
+    create.option(
+        std::move(name), "DURATION",
+        [args, member](const std::string& text) -> Status {
+          GS_TRY((*args).*member, parseDuration(text));
+          return {};
+        },
+        std::move(help));
+  };
+  duration("--ttl", &CreateArgs::ttl, "Delete it this long after its creation: 8h, 7d (1m to 365d)");
+  duration("--idle-stop", &CreateArgs::idleStop, "Stop it after so long without a session: 30m (1m to 365d)");
+  duration("--stop-after-disconnect", &CreateArgs::disconnectStop,
+           "Its host stops it when it cannot reach the server for so long: 10m (default: it runs on)");
   addWaitFlags(create, args->wait, "it runs");
   create.flag("--wait-for-host", args->waitForHost, "When no host fits, wait until one does instead of failing");
   create.flag("--dry-run", args->dryRun, "Only show where it would go and why not elsewhere; exit code 5 when nowhere");

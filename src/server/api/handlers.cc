@@ -37,6 +37,7 @@ const std::vector<std::pair<std::string_view, ApiHandler>>& apiHandlers() {
       {"createSandbox", createSandbox},
       {"explainPlacement", explainPlacement},
       {"getSandbox", getSandbox},
+      {"setSandboxLifetime", setSandboxLifetime},
       {"startSandbox", startSandbox},
       {"stopSandbox", stopSandbox},
       {"deleteSandbox", deleteSandbox},

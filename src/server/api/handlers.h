@@ -62,6 +62,7 @@ GS_HANDLER(listSandboxes);
 GS_HANDLER(createSandbox);
 GS_HANDLER(explainPlacement);
 GS_HANDLER(getSandbox);
+GS_HANDLER(setSandboxLifetime);
 GS_HANDLER(startSandbox);
 GS_HANDLER(stopSandbox);
 GS_HANDLER(deleteSandbox);

@@ -42,6 +42,11 @@ SandboxWish wishFrom(const Json& body) {
     take(*resources, "memoryBytes", wish.resources.memoryBytes);
     take(*resources, "pids", wish.resources.pids);
   }
+  if (const auto policy = body.find("onDisconnect"); policy != body.end()) {
+    wish.stopAfterDisconnect = Seconds(policy->value("stopAfterSeconds", std::int64_t{0}));
+  }
+  if (const auto ttl = body.find("ttlSeconds"); ttl != body.end()) wish.ttl = Seconds(ttl->get<std::int64_t>());
+  wish.idleStop = Seconds(body.value("idleStopSeconds", std::int64_t{0}));
   if (const auto restart = body.find("restart"); restart != body.end()) {
     wish.restart.mode = parseRestartMode(restart->value("mode", std::string())).value_or(RestartMode::kNever);
     take(*restart, "maxRestarts", wish.restart.maxRestarts);
@@ -115,6 +120,17 @@ Task<Result<HttpResponse>> getSandbox(Api& api, ApiCall& call) {
   const auto deadline = Deadline::after(Millis(call.query().value("waitMs", std::int64_t{0})));
   GS_CO_TRY(const auto sandbox, co_await api.parts().sandboxes.waitFor(call.actor, id, std::move(states), deadline, call.request.clientLeft));
   co_return co_await explainedReply(api, sandbox);
+}
+
+Task<Result<HttpResponse>> setSandboxLifetime(Api& api, ApiCall& call) {
+  SandboxService::LifetimeWish wish;
+  const auto takeSeconds = [&call](const char* member, std::optional<Seconds>& out) {
+    if (const auto found = call.body().find(member); found != call.body().end()) out = Seconds(found->get<std::int64_t>());
+  };
+  takeSeconds("ttlSeconds", wish.ttl);
+  takeSeconds("idleStopSeconds", wish.idleStop);
+  GS_CO_TRY(const auto sandbox, co_await api.parts().sandboxes.setLifetime(call.actor, call.id<SandboxId>("sandboxId"), wish));
+  co_return sandboxReply(200, sandbox);
 }
 
 Task<Result<HttpResponse>> startSandbox(Api& api, ApiCall& call) {

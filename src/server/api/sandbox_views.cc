@@ -86,6 +86,7 @@ void putSpec(Json& out, const SandboxSpec& spec) {
   out["resources"] = {{"cpuMillis", spec.resources.cpuMillis},
                       {"memoryBytes", spec.resources.memoryBytes},
                       {"pids", spec.resources.pids}};
+  if (spec.stopAfterDisconnect != Seconds(0)) out["onDisconnect"] = {{"stopAfterSeconds", spec.stopAfterDisconnect.count()}};
   if (spec.restart.mode != RestartMode::kNever) out["restart"] = restartOf(spec.restart);
 }
 
@@ -174,6 +175,8 @@ Json sandbox(const SandboxRecord& record) {
                       {"archivedAt", formatTime(record.archive->at)}};
   }
   if (record.startedAt) out["startedAt"] = formatTime(*record.startedAt);
+  if (record.expiresAt) out["expiresAt"] = formatTime(*record.expiresAt);
+  if (record.idleStop != Seconds(0)) out["idleStopSeconds"] = record.idleStop.count();
   return out;
 }
 

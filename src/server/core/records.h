@@ -192,13 +192,17 @@ struct RepeatKey {
 };
 inline constexpr Millis kRepeatKeyLifetime = std::chrono::hours(24);
 
-// Who asks: the identity behind an API key. Made by the authenticator only.
+// Who asks: the identity behind an API key, made by the authenticator only; or the server itself, for a deadline that
+// somebody set earlier.
 struct Actor {
   TenantId tenantId;
   UserId userId;
   ApiKeyId apiKeyId;
   Role role = Role::kViewer;
+  std::string_view system{};  // kTtlActor or kIdleActor; empty: a person
 };
+inline constexpr std::string_view kTtlActor = "system (ttl)";
+inline constexpr std::string_view kIdleActor = "system (idle)";
 
 struct AuditRecord {
   std::int64_t id = 0;

@@ -39,17 +39,21 @@ void showDeleting(SandboxRecord& record, const HostHearing& host) {
     record.reason = "host_disconnected";
     record.message = fmt::format("host {} cannot be heard; the sandbox is deleted when it comes back", host.name);
   } else if (!aboutDeletion) {
-    record.reason = "deletion_requested";
+    record.reason = record.desiredBy == kTtlActor ? "expired" : "deletion_requested";
     record.message.clear();
   }
+}
+
+std::string whatRunsThere(const SandboxRecord& record) {
+  const auto after = record.spec.stopAfterDisconnect.count();
+  return after == 0 ? std::string("what runs there runs on") : fmt::format("it is stopped there when it cannot reach us for {} s", after);
 }
 
 void showUnknown(SandboxRecord& record, const HostHearing& host) {
   record.state = SandboxState::kUnknown;
   record.reason = "host_disconnected";
   record.message = host.lastSeenAt
-                       ? fmt::format("host {} was last heard at {}; what runs there runs on", host.name,
-                                     formatTime(*host.lastSeenAt))
+                       ? fmt::format("host {} was last heard at {}; {}", host.name, formatTime(*host.lastSeenAt), whatRunsThere(record))
                        : fmt::format("host {} was never heard", host.name);
 }
 
@@ -60,6 +64,11 @@ void showToClients(SandboxRecord& record, const HostHearing& host) {
     showDeleting(record, host);
   } else if (host.state == HostState::kDisconnected) {
     showUnknown(record, host);
+  }
+  // The host was told to stop it and does not know for whom.
+  if (record.state == SandboxState::kStopped && record.reason == "stopped_by_user" && record.desiredBy == kIdleActor) {
+    record.reason = "idle_stopped";
+    record.message = fmt::format("no session was open for {} s", record.idleStop.count());
   }
   if (!isAsDesired(record.state, record.desired)) {
     if (record.reason.empty()) record.reason = reasonFor(record.state, record.desired);

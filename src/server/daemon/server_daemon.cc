@@ -58,6 +58,7 @@ ServerDaemon::ServerDaemon(asio::io_context& loop, Start start, const Clock& clo
       feed_(executor_, *store_, events_),
       waiting_(executor_, *store_, sandboxes_, events_),
       sessions_(*store_, hub_, events_, clock_),
+      deadlines_(executor_, sandboxes_, clock_, [this] { return sessions_.sandboxesInUse(); }),
       health_(clock_, [this] { return store_->checkHealth(); }) {}
 
 ServerDaemon::~ServerDaemon() = default;
@@ -95,6 +96,7 @@ Task<Status> ServerDaemon::listen() {
   archives_.cleanSoon();
   eventPruner_.begin();
   waiting_.begin();
+  deadlines_.begin();
   co_return announce();
 }
 
@@ -132,6 +134,7 @@ Task<void> ServerDaemon::stop() {
   co_await archives_.stop();
   co_await blueprints_.stop();
   co_await eventPruner_.stop();
+  co_await deadlines_.stop();
 }
 
 }  // namespace gs

@@ -12,6 +12,7 @@
 #include "server/daemon/data_directory.h"
 #include "server/daemon/listen_address.h"
 #include "server/gateway/agent_listener.h"
+#include "server/sandboxes/deadline_keeper.h"
 #include "server/sandboxes/event_feed.h"
 #include "server/sandboxes/event_pruner.h"
 #include "server/sandboxes/waiting_room.h"
@@ -80,6 +81,7 @@ class ServerDaemon {
   EventFeed feed_;
   WaitingRoom waiting_;
   SplicingBroker sessions_;
+  DeadlineKeeper deadlines_;
   HealthProbe health_;
 
   std::unique_ptr<Api> api_;

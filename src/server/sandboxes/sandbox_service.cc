@@ -1,6 +1,7 @@
 #include "server/sandboxes/sandbox_service.h"
 
 #include "base/encoding.h"
+#include "base/log.h"
 #include "server/core/fault.h"
 #include "server/core/names.h"
 #include "server/core/sandbox_view.h"
@@ -121,12 +122,15 @@ Task<Result<SandboxRecord>> SandboxService::place(Actor actor, SandboxWish wish,
   record.spec.user = std::move(wish.user);
   record.spec.resources = wish.resources;
   record.spec.restart = wish.restart;
+  record.spec.stopAfterDisconnect = wish.stopAfterDisconnect;
   record.demands = {std::move(wish.host), std::move(wish.requiredTags), std::move(wish.requiredTraits)};
   record.state = SandboxState::kPlacing;
   record.reason = "pending_placement";
   record.createdBy = actor.userId;
   record.createdAt = clock_.wallNow();
   record.updatedAt = record.createdAt;
+  if (wish.ttl) record.expiresAt = record.createdAt + *wish.ttl;
+  record.idleStop = wish.idleStop;
   Store::Placing placing;
   placing.hosts = question.hosts;
   placing.choose = chooserFor(std::move(question.request));
@@ -269,6 +273,23 @@ Task<Result<SandboxRecord>> SandboxService::setDesired(Actor actor, SandboxId id
   if (record.state != SandboxState::kDeleted) tellHost(record);
   events_.notify(record.id);
   co_return record;
+}
+
+Task<Result<SandboxRecord>> SandboxService::setLifetime(Actor actor, SandboxId id, LifetimeWish wish) {
+  Store::Lifetime lifetime;
+  if (wish.ttl) lifetime.expiresAt = wish.ttl->count() == 0 ? std::nullopt : std::optional(clock_.wallNow() + *wish.ttl);
+  lifetime.idleStop = wish.idleStop;
+  co_return co_await store_.setLifetime(std::move(actor), std::move(id), lifetime);
+}
+
+Task<Result<std::optional<WallTime>>> SandboxService::actOnDeadlines(std::vector<SandboxId> inUse) {
+  GS_CO_TRY(const auto sweep, co_await store_.actOnDeadlines(std::move(inUse)));
+  for (const auto& record : sweep.changed) {
+    logInfo("sandbox_deadline", {{"sandbox", record.id.text()}, {"wanted", desiredStateName(record.desired)}, {"by", record.desiredBy}});
+    if (record.state != SandboxState::kDeleted) tellHost(record);
+  }
+  if (!sweep.changed.empty()) wakeWaiters();
+  co_return sweep.next;
 }
 
 void SandboxService::tellHost(const SandboxRecord& record) {

@@ -33,6 +33,9 @@ struct SandboxWish {
   Resources resources;
   RestartPolicy restart{};
   Store::Placing::NoHost noHost = Store::Placing::NoHost::kRefuse;
+  Seconds stopAfterDisconnect{0};
+  std::optional<Seconds> ttl{};  // deleted this long after its creation; none: never
+  Seconds idleStop{0};           // stopped after this long without a session; 0: never
   std::optional<RepeatKey> repeat{};  // none: a second call makes a second sandbox
 };
 
@@ -100,6 +103,15 @@ class SandboxService {
   // Places an archived sandbox anew: on that host, or where its demands allow. kNotFound: the host. kFailedPrecondition
   // (no_host_fits, a line for each host); otherwise as Store::restore.
   [[nodiscard]] Task<Result<SandboxRecord>> restore(Actor actor, SandboxId id, std::optional<HostId> host);
+  // What to change; as Store::setLifetime, with the expiry counted from now. 0: never.
+  struct LifetimeWish {
+    std::optional<Seconds> ttl{};
+    std::optional<Seconds> idleStop{};
+  };
+  [[nodiscard]] Task<Result<SandboxRecord>> setLifetime(Actor actor, SandboxId id, LifetimeWish wish);
+  // Deletes what has expired and stops what is idle, and tells the hosts. Those in `inUse` are not idle. Returns when the
+  // next one is due, as Store::actOnDeadlines.
+  [[nodiscard]] Task<Result<std::optional<WallTime>>> actOnDeadlines(std::vector<SandboxId> inUse);
 
   // Everyone in waitFor() looks again: something changed that concerns many sandboxes.
   void wakeWaiters();

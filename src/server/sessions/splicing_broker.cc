@@ -118,6 +118,7 @@ Task<void> SplicingBroker::run(Actor actor, std::shared_ptr<WebSocket> client) {
       logInfo("session_end", {{"session", session.text()}, {"sandbox", sandbox.text()}, {"end", end.summary}});
       const auto noted = co_await audit(actor, "session.end", sandbox, fmt::format("{} {}", session, end.summary));
       if (!noted) logError("audit_not_written", {{"session", session.text()}, {"error", noted.error().describe()}});
+      co_await noteActivity(opening->sandbox);
       co_return;
     }
   }
@@ -150,6 +151,8 @@ Task<std::expected<SplicingBroker::Opening, SplicingBroker::Refusal>> SplicingBr
       co_return std::unexpected(refusalOf(std::move(can).error()));
     }
   }
+  auto inUse = use(sandbox->id);
+  co_await noteActivity(*sandbox);
   std::string program = request->exec.argv.empty() ? kLoginShell : escapeForLog(request->exec.argv.front(), kMaxProgram);
   // Written before the program can run; its arguments may hold secrets and are left out.
   auto noted = co_await audit(actor, "session.begin", sandbox->id, fmt::format("{} {} {}", session, streams == SessionStreams::kTerminal ? "terminal" : "exec", program));
@@ -161,7 +164,7 @@ Task<std::expected<SplicingBroker::Opening, SplicingBroker::Refusal>> SplicingBr
     if (!noted) logError("audit_not_written", {{"session", session.text()}, {"error", noted.error().describe()}});
     co_return std::unexpected(std::move(refusal));
   }
-  co_return Opening{std::move(*sandbox), std::move(*channel), std::move(program), streams};
+  co_return Opening{std::move(*sandbox), std::move(*channel), std::move(program), streams, std::move(inUse)};
 }
 
 // An agent that does not know of terminals would run the program without one.
@@ -220,6 +223,28 @@ Task<Result<std::shared_ptr<WebSocket>>> SplicingBroker::begin(HostId host, Sess
     // A spare may have died unnoticed; nothing has begun on it then.
     if (co_await channel->write(bytes)) co_return channel;
     if (deadline.expired()) co_return fail(ErrorCode::kDeadlineExceeded, "the host did not open a channel in time");
+  }
+}
+
+std::shared_ptr<void> SplicingBroker::use(const SandboxId& sandbox) {
+  ++inUse_[sandbox];
+  return {this, [sandbox](SplicingBroker* broker) {
+            const auto it = broker->inUse_.find(sandbox);
+            if (--it->second == 0) broker->inUse_.erase(it);
+          }};
+}
+
+std::vector<SandboxId> SplicingBroker::sandboxesInUse() const {
+  std::vector<SandboxId> out;
+  for (const auto& [sandbox, sessions] : inUse_) out.push_back(sandbox);
+  return out;
+}
+
+// Only where somebody counts on it: a write for each begin and end of a session.
+Task<void> SplicingBroker::noteActivity(const SandboxRecord& sandbox) {
+  if (sandbox.idleStop == Seconds(0)) co_return;
+  if (const auto noted = co_await store_.noteActivity(sandbox.id); !noted) {
+    logWarn("activity_not_noted", {{"sandbox", sandbox.id.text()}, {"error", noted.error().describe()}});
   }
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <expected>
+#include <map>
 #include <unordered_map>
 
 #include "server/gateway/link_hub.h"
@@ -32,6 +33,8 @@ class SplicingBroker final : public SessionBroker {
   // Whether the tenant may open one more: kResourceExhausted (reason too_many). For the answer before the upgrade; run()
   // checks again.
   [[nodiscard]] Status checkQuota(const TenantId& tenant) const;
+  // The sandboxes that have a session now.
+  [[nodiscard]] std::vector<SandboxId> sandboxesInUse() const;
   // Closes every session with 1001, and from now on every new one at once. Returns when the sockets are closed. Call it
   // before the HTTP server stops, or clients see a broken connection.
   [[nodiscard]] Task<void> stop();
@@ -48,6 +51,7 @@ class SplicingBroker final : public SessionBroker {
     std::shared_ptr<WebSocket> channel;
     std::string program;
     SessionStreams streams = SessionStreams::kPipes;
+    std::shared_ptr<void> use;  // the sandbox is in use until it goes
   };
   class Registration;
 
@@ -57,6 +61,8 @@ class SplicingBroker final : public SessionBroker {
   [[nodiscard]] Task<Result<SandboxRecord>> waitUntilRunning(TenantId tenant, std::string sandbox, Deadline deadline,
                                                              std::shared_ptr<WebSocket> client);
   [[nodiscard]] Task<Result<std::shared_ptr<WebSocket>>> begin(HostId host, SessionOpen message);
+  [[nodiscard]] std::shared_ptr<void> use(const SandboxId& sandbox);
+  [[nodiscard]] Task<void> noteActivity(const SandboxRecord& sandbox);
   [[nodiscard]] Task<Status> audit(Actor actor, std::string action, SandboxId sandbox, std::string detail);
   [[nodiscard]] static Refusal refusalOf(Error error);
 
@@ -66,6 +72,7 @@ class SplicingBroker final : public SessionBroker {
   const Clock& clock_;
   SessionBrokerSettings settings_;
   std::unordered_map<TenantId, std::size_t> open_;
+  std::map<SandboxId, std::size_t> inUse_;
   std::unordered_map<WebSocket*, std::weak_ptr<WebSocket>> clients_;
   bool stopping_ = false;
 };

@@ -131,6 +131,24 @@ TEST_F(BrokerTest, CarriesFramesBothWaysAndClosesNormallyAfterTheExit) {
   EXPECT_TRUE(end.ends_with(R"(exit {"code":3})")) << end;
 }
 
+TEST_F(BrokerTest, ASandboxIsInUseWhileASessionIsOpenAndWasUsedAtItsEnd) {
+  Store::Lifetime lifetime;
+  lifetime.idleStop = Seconds(60);
+  EXPECT_TRUE(run(store_->setLifetime(acme_, sandbox_.id, lifetime)));
+  clock_.advance(Seconds(30));
+  session([&](Socket client, Socket agent) -> Task<void> {
+    co_await send(client, Type::kOpen, openFrame());
+    EXPECT_TRUE(co_await agent->read());
+    EXPECT_EQ(broker_->sandboxesInUse(), std::vector{sandbox_.id});
+    clock_.advance(Seconds(30));
+    co_await send(agent, Type::kExit, R"({"code":0})");
+    co_await next(client);
+    EXPECT_FALSE(co_await client->read());
+  });
+  EXPECT_TRUE(broker_->sandboxesInUse().empty());
+  EXPECT_EQ(read(sandbox_).activeAt, now());
+}
+
 TEST_F(BrokerTest, RefusesWhoMayNotAndWhatIsNotThere) {
   acme_.role = Role::kViewer;
   session([&](Socket client, Socket) -> Task<void> { EXPECT_EQ(co_await refusal(client, "permission_denied"), 4403); });

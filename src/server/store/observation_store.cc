@@ -17,6 +17,9 @@ bool isNewer(const Observation& observation, const SandboxRecord& s) {
 }
 
 void take(SandboxRecord& s, const Observation& o, WallTime now) {
+  // Not used yet, but it could not be before: a long provisioning is no idling. A restart by its policy is no use.
+  const bool nowRuns = o.state == SandboxState::kRunning && s.state != SandboxState::kRunning;
+  if (nowRuns && o.restarts == 0) s.activeAt = now;
   s.observedGeneration = static_cast<std::int64_t>(o.generation);
   s.sequence = static_cast<std::int64_t>(o.sequence);
   s.state = o.state;

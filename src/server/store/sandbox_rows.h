@@ -47,6 +47,9 @@ struct WishName {
                           WallTime now, WishName name);
 // The generation that the next wish will have.
 [[nodiscard]] std::int64_t nextGeneration(const SandboxRecord& record);
+// A wish for the sandbox of `row`, as Store::setDesired says, in the transaction of the caller.
+[[nodiscard]] Result<SandboxRecord> applyWish(Database& db, const Actor& actor, SandboxRow row, DesiredState desired,
+                                              Millis stopGrace, WallTime now);
 [[nodiscard]] Status eraseSandbox(Database& db, const SandboxId& id);
 
 }  // namespace gs::sql

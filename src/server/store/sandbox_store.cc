@@ -153,20 +153,25 @@ Task<Result<Page<SandboxRecord>>> SqlStore::listSandboxes(TenantId tenant, Sandb
   });
 }
 
+Result<SandboxRecord> sql::applyWish(Database& db, const Actor& actor, SandboxRow row, DesiredState desired, Millis stopGrace,
+                                     WallTime now) {
+  if (isAway(row.observed)) return wishAway(db, actor, std::move(row), desired, now);
+  if (row.host.state == HostState::kRevoked) return wishWithoutHost(db, actor, std::move(row.observed), desired, now);
+  if (row.observed.desired == DesiredState::kDeleted && desired != DesiredState::kDeleted) {
+    return fail(refused("sandbox_deleting", fmt::format("sandbox {} is being deleted", row.observed.name)));
+  }
+  if (isWaiting(row.observed)) return wishWhileWaiting(db, actor, std::move(row), desired, now);
+  const bool again = desired == DesiredState::kRunning && endedByItself(row.observed);
+  if (row.observed.desired == desired && !again) return row.shown();
+  GS_CHECK(wish(db, actor, row, desired, stopGrace, now));
+  return row.shown();
+}
+
 Task<Result<SandboxRecord>> SqlStore::setDesired(Actor actor, SandboxId id, DesiredState desired, Millis stopGrace) {
   return thread_.transact([actor = std::move(actor), id = std::move(id), desired, stopGrace,
                            now = clock_.wallNow()](Database& db) -> Result<SandboxRecord> {
     GS_TRY(SandboxRow row, readSandbox(db, actor.tenantId, id));
-    if (isAway(row.observed)) return wishAway(db, actor, std::move(row), desired, now);
-    if (row.host.state == HostState::kRevoked) return wishWithoutHost(db, actor, std::move(row.observed), desired, now);
-    if (row.observed.desired == DesiredState::kDeleted && desired != DesiredState::kDeleted) {
-      return fail(refused("sandbox_deleting", fmt::format("sandbox {} is being deleted", row.observed.name)));
-    }
-    if (isWaiting(row.observed)) return wishWhileWaiting(db, actor, std::move(row), desired, now);
-    const bool again = desired == DesiredState::kRunning && endedByItself(row.observed);
-    if (row.observed.desired == desired && !again) return row.shown();
-    GS_CHECK(wish(db, actor, row, desired, stopGrace, now));
-    return row.shown();
+    return applyWish(db, actor, std::move(row), desired, stopGrace, now);
   });
 }
 

@@ -48,6 +48,7 @@ std::vector<std::pair<std::string, std::string>> unpackPairs(std::string_view te
 }
 
 std::string auditActor(const Actor& actor) {
+  if (!actor.system.empty()) return std::string(actor.system);
   return actor.apiKeyId.empty() ? actor.userId.text() : actor.userId.text() + "/" + actor.apiKeyId.text();
 }
 

@@ -6,7 +6,7 @@
 //   observation_store.cc what hosts say of sandboxes audit_store.cc      audit, health
 //   waiting_store.cc   sandboxes that wait for a host
 //   event_store.cc    what happened to sandboxes     root_store.cc       fresh root file systems
-//   archive_store.cc  sandboxes away from any host
+//   archive_store.cc  sandboxes away from any host   deadline_store.cc   expiry and idle stop
 //   repeat_rows.cc    creations by the client's key
 //
 // Lifetime: the daemon owns it; the clock must outlive it. Threads: calls on the loop, SQL on the database thread.
@@ -89,6 +89,9 @@ class SqlStore final : public Store {
   Task<Result<SandboxRecord>> findSandbox(TenantId tenant, std::string idOrName) override;
   Task<Result<Page<SandboxRecord>>> listSandboxes(TenantId tenant, SandboxFilter filter, PageRequest page) override;
   Task<Result<SandboxRecord>> setDesired(Actor actor, SandboxId id, DesiredState desired, Millis stopGrace) override;
+  Task<Result<SandboxRecord>> setLifetime(Actor actor, SandboxId id, Lifetime lifetime) override;
+  Task<Status> noteActivity(SandboxId id) override;
+  Task<Result<DeadlineSweep>> actOnDeadlines(std::vector<SandboxId> inUse) override;
   Task<Result<std::vector<SandboxRecord>>> sandboxesOnHost(HostId id) override;
   Task<Result<SandboxRecord>> applyObservation(HostId host, Observation observation) override;
   Task<Result<WishRecovery>> recoverWish(HostId host, Assignment held) override;

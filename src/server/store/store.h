@@ -229,7 +229,25 @@ class Store {
   // The manifest of a version that a sandbox on this host is made of. kNotFound.
   [[nodiscard]] virtual Task<Result<std::string>> manifestFor(HostId host, Digest manifest) = 0;
 
-  // What should exist on a host: every sandbox on it that is not deleted, those that were archived and are to be removed, those that are to be deleted included. For the
+  // When it is deleted and after how long without a session it is stopped. A repeat sets the same again.
+  struct Lifetime {
+    std::optional<std::optional<WallTime>> expiresAt{};  // none inside: never
+    std::optional<Seconds> idleStop{};                   // 0: never
+  };
+  // kFailedPrecondition (sandbox_deleting) when it is being deleted already.
+  [[nodiscard]] virtual Task<Result<SandboxRecord>> setLifetime(Actor actor, SandboxId id, Lifetime lifetime) = 0;
+  // A sign of use now. Unknown: nothing happens.
+  [[nodiscard]] virtual Task<Status> noteActivity(SandboxId id) = 0;
+  // Does what is due by the clock, in one transaction: expired sandboxes are wished deleted, idle ones stopped, as
+  // setDesired() does and by kTtlActor and kIdleActor. Those in `inUse` count as active now. At most 100 of each.
+  struct DeadlineSweep {
+    std::vector<SandboxRecord> changed;
+    std::optional<WallTime> next;  // when the next one is due; none: nobody waits
+  };
+  [[nodiscard]] virtual Task<Result<DeadlineSweep>> actOnDeadlines(std::vector<SandboxId> inUse) = 0;
+
+  // What should exist on a host: every sandbox on it that is not deleted, those that are to be deleted or were archived and
+  // are to be removed included. For the
   // host and not for clients: states are those that it reported last, nothing is derived.
   [[nodiscard]] virtual Task<Result<std::vector<SandboxRecord>>> sandboxesOnHost(HostId id) = 0;
   // Applies an observation of `host`. Older or equal (generation, sequence): nothing changes, the record comes back.
