@@ -63,10 +63,11 @@ class GatewayTest : public StoreTest {
     EnrollmentService enrollment(*store_, *authority_, real_, enrollmentSettings_);
     GatewayHub hub(executor, *store_, events, credentials, real_, settings_);
     BlockingPool pool(2);
+    ArchiveIntake archives(executor, *store_, hub, events, blobs_, pool);
     AgentListenerSettings listenerSettings;
     listenerSettings.port = 0;
     auto listener = AgentListener::start(executor, listenerSettings,
-                                         {*store_, *authority_, enrollment, hub, credentials, blobs_, pool, real_});
+                                         {*store_, *authority_, enrollment, hub, credentials, archives, blobs_, pool, real_});
     EXPECT_TRUE(listener.has_value());
     if (!listener) co_return;
     hub_ = &hub;
