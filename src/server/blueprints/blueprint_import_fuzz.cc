@@ -29,6 +29,11 @@ class MemoryBlob final : public gs::StagedBlob {
 class MemoryStore final : public gs::BlobStore {
  public:
   gs::Result<std::unique_ptr<gs::StagedBlob>> stage() override { return std::make_unique<MemoryBlob>(); }
+  gs::Result<std::unique_ptr<gs::StagedBlob>> resume(const std::string&) override { return stage(); }
+  gs::Result<std::uint64_t> resumableBytes(const std::string&) override { return std::uint64_t{0}; }
+  gs::Status discardResumable(const std::string&) override { return {}; }
+  gs::Result<std::vector<std::string>> resumables() override { return std::vector<std::string>{}; }
+  gs::Result<std::uint64_t> freeBytes() override { return std::uint64_t{1} << 40; }
   gs::Status publish(gs::StagedBlob&) override { return {}; }
   gs::Result<std::unique_ptr<gs::BlobReader>> open(const gs::Digest&) override {
     return gs::fail(gs::ErrorCode::kNotFound, "none");
