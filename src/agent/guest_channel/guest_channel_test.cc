@@ -399,7 +399,7 @@ TEST_F(GuestChannelTest, CarriesEveryByteThroughARawTerminal) {
 
 Task<Result<Outcome>> resizeAndEnd(GuestChannel* channel) {
   GS_CO_TRY(auto exec, co_await channel->startExec(
-                           inTerminal(shell("trap 'stty size' WINCH; echo up; while read -r line; do test \"$line\" = end && exit 0; done")), soon()));
+                           inTerminal(shell("trap 'stty size' WINCH; echo up; while :; do read -r line; test \"$line\" = end && exit 0; done")), soon()));
   GS_CO_TRY([[maybe_unused]] const auto up, co_await exec->next());
   for (std::uint32_t i = 1; i <= 1000; ++i) GS_CO_CHECK(co_await exec->resize({i, 2 * i}));
   if (co_await exec->resize({0, 1})) co_return fail(ErrorCode::kInternal, "a terminal of no rows");
