@@ -12,10 +12,14 @@ import functools
 import hashlib
 import http.client
 import importlib
+import select
+import socket
 import ssl
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 import types
 from pathlib import Path
 
@@ -209,9 +213,11 @@ class FakeAgent:
         return response.status, int(response.headers.get("Upload-Offset") or -1), response.headers.get("Upload-Complete") == "?1", status
 
     def web_socket(self, path, subprotocol, headers=(), timeout=20):
-        return websocket.create_connection(
+        opened = websocket.create_connection(
             f"wss://127.0.0.1:{self.door.port}{path}", timeout=timeout, subprotocols=[subprotocol], header=list(headers),
             suppress_origin=True, enable_multithread=True, sslopt={"context": self.door.context(self.credential)}, http_no_proxy=["*"])
+        opened.sock = TakenInTurns(opened.sock)
+        return opened
 
     def link(self, timeout=20):
         return Link(self, self.web_socket("/agent/v1/link", LINK_SUBPROTOCOL, timeout=timeout))
@@ -228,6 +234,51 @@ class FakeAgent:
 
     def __exit__(self, *_):
         self.close()
+
+
+class TakenInTurns:
+    """A TLS socket that one thread may read while others write: a connection of OpenSSL is for one thread at a time."""
+
+    def __init__(self, tls):
+        self._tls = tls
+        self._turn = threading.Lock()
+        self._timeout = tls.gettimeout()
+        tls.setblocking(False)
+
+    def __getattr__(self, name):
+        return getattr(self._tls, name)
+
+    def gettimeout(self):
+        return self._timeout
+
+    def settimeout(self, timeout):
+        self._timeout = timeout
+
+    def _take_turn(self, call):
+        end = None if self._timeout is None else time.monotonic() + self._timeout
+        while True:
+            descriptor = self._tls.fileno()
+            with self._turn:
+                try:
+                    return call()
+                except ssl.SSLWantReadError:
+                    waited = ([descriptor], [], [])
+                except ssl.SSLWantWriteError:
+                    waited = ([], [descriptor], [])
+            left = None if end is None else end - time.monotonic()
+            if left is not None and left <= 0:
+                raise socket.timeout("timed out")
+            select.select(*waited, left)
+
+    def recv(self, size):
+        return self._take_turn(lambda: self._tls.recv(size))
+
+    def send(self, data):
+        return self._take_turn(lambda: self._tls.send(data))
+
+    def sendall(self, data):
+        while data:
+            data = data[self.send(data):]
 
 
 class Socket:
