@@ -270,6 +270,10 @@ class TakenInTurns:
                 raise socket.timeout("timed out")
             select.select(*waited, left)
 
+    def shutdown(self, how):
+        # Python's own would go on with the bare connection, and what is still in it be taken for plain text.
+        socket.socket.shutdown(self._tls, how)
+
     def recv(self, size):
         return self._take_turn(lambda: self._tls.recv(size))
 

@@ -23,6 +23,7 @@ class PuppetHost:
         self.assignments = {}  # the same, as it was told
         self.fence = None  # the name of the deletions that it would hold back
         self._sequence = 0
+        self._untold = {}  # the last observation of each sandbox, until it is acknowledged
         self._link = None
         self._thread = None
 
@@ -31,6 +32,8 @@ class PuppetHost:
         lines = "".join(f"{key} {value}\n" for key, value in sorted(self.held.items()))
         self._link.hello(facts=self.facts, features=["exec", "adoption", "deletion_fence", "reprovision", "archive"],
                          assignments_digest=hashlib.sha256(lines.encode()).digest())
+        for observation in list(self._untold.values()):
+            self._link.send(observation=observation)
         self._thread = threading.Thread(target=self._serve, args=(self._link,), daemon=True)
         self._thread.start()
         return self
@@ -56,16 +59,24 @@ class PuppetHost:
 
     def say(self, sandbox_id, generation, state, **members):
         """One observation, e.g. say(id, 1, "FAILED", reason="workload_exited")."""
+        self._see(sandbox_id, generation, state, **members)
+        self._link.send(observation=self._untold[sandbox_id])
+
+    def _see(self, sandbox_id, generation, state, **members):
         m = messages()
         self._sequence += 1
-        self._link.send(observation=m.Observation(
+        self._untold[sandbox_id] = m.Observation(
             sandbox_id=sandbox_id, generation=generation, sequence=self._sequence, reason=members.pop("reason", ""),
-            state=m.ObservedState.values_by_name[f"OBSERVED_STATE_{state}"].number, observed_at=m.Timestamp(unix_ms=1767225600000), **members))
+            state=m.ObservedState.values_by_name[f"OBSERVED_STATE_{state}"].number, observed_at=m.Timestamp(unix_ms=1767225600000), **members)
 
     def _serve(self, link):
         threading.Thread(target=self._beat, args=(link,), daemon=True).start()
         while (message := link.receive()) is not None:
-            if message.WhichOneof("body") == "assignment":
+            if message.WhichOneof("body") == "observation_ack":
+                told = self._untold.get(message.observation_ack.sandbox_id)
+                if told and told.sequence <= message.observation_ack.sequence:
+                    self._untold.pop(told.sandbox_id, None)
+            elif message.WhichOneof("body") == "assignment":
                 self._obey(message.assignment)
             elif message.WhichOneof("body") == "inventory_request":
                 m = messages()
@@ -93,13 +104,16 @@ class PuppetHost:
         m = messages()
         self.held[assignment.sandbox_id] = assignment.generation
         self.assignments[assignment.sandbox_id] = assignment
-        self._link.send(assignment_ack=m.AssignmentAck(sandbox_id=assignment.sandbox_id, generation=assignment.generation))
-        if assignment.sandbox_id in self.silent:
-            return
         wanted = m.DesiredState.values_by_number[assignment.desired].name.removeprefix("DESIRED_STATE_")
         reason = {"STOPPED": "stopped_by_user", "ARCHIVED": "archiving"}.get(wanted, "")
         # Archived is for the server to say, when it has what the test uploads (agent.upload_layer).
-        self.say(assignment.sandbox_id, assignment.generation, "STOPPED" if wanted == "ARCHIVED" else wanted, reason=reason)
+        silent = assignment.sandbox_id in self.silent
+        if not silent:
+            self._see(assignment.sandbox_id, assignment.generation, "STOPPED" if wanted == "ARCHIVED" else wanted, reason=reason)
+        # From here on the link may go at any moment: what is held and seen is told on the next one.
+        self._link.send(assignment_ack=m.AssignmentAck(sandbox_id=assignment.sandbox_id, generation=assignment.generation))
+        if not silent:
+            self._link.send(observation=self._untold[assignment.sandbox_id])
 
     def __enter__(self):
         return self.connect()
