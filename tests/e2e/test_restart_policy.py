@@ -36,8 +36,11 @@ def test_the_end_after_the_last_restart_is_final(stack):
     assert_stays(lambda: state_of(stack, sandbox)["state"] == "stopped", 2, "the sandbox being over")
     again = stack.api.start_sandbox(sandbox["id"], wait=False)
     assert again["generation"] == 2
-    wait_until(lambda: state_of(stack, sandbox)["state"] == "stopped" and state_of(stack, sandbox)["observedGeneration"] == 2, 30)
-    assert state_of(stack, sandbox)["restarts"] == 1, "a new generation counts anew"
+
+    def ended_again():
+        now = state_of(stack, sandbox)
+        return now if now["state"] == "stopped" and now["observedGeneration"] == 2 else None
+    assert wait_until(ended_again, 30)["restarts"] == 1, "a new generation counts anew"
 
 
 def test_a_good_end_is_no_failure(stack):
@@ -65,7 +68,7 @@ def test_one_that_is_killed_from_outside_is_started_again_although_nothing_runs_
     sandbox = stack.api.create_sandbox("busybox", restart={"mode": "on_failure"})
     first = container_of(stack, sandbox)
     stack.engine.kill(first["Id"])
-    wait_until(lambda: state_of(stack, sandbox)["state"] == "running" and state_of(stack, sandbox)["restarts"] == 1, 30)
+    wait_until(lambda: (lambda now: now["state"] == "running" and now["restarts"] == 1)(state_of(stack, sandbox)), 30)
     now = container_of(stack, sandbox)
     assert now["Id"] == first["Id"] and now["State"]["StartedAt"] != first["State"]["StartedAt"]
 
@@ -74,7 +77,7 @@ def test_a_crash_of_the_agent_during_the_wait_neither_loses_nor_doubles_a_restar
     sandbox = stack.api.create_sandbox("busybox", wait=False, restart={"mode": "on_failure"}, command=["sh", "-c", ON_THIRD_RUN])
     wait_until(lambda: state_of(stack, sandbox).get("reason") == "restart_backoff", 30, "the wait", interval=0.01)
     stack.agent.restart("kill")
-    wait_until(lambda: state_of(stack, sandbox)["state"] == "running" and state_of(stack, sandbox)["restarts"] == 2, 30)
+    wait_until(lambda: (lambda now: now["state"] == "running" and now["restarts"] == 2)(state_of(stack, sandbox)), 30)
     assert stack.api.exec(sandbox, ["cat", "/tmp/runs"], waitMs=10_000).check().count("run") == 3
 
 

@@ -161,7 +161,8 @@ class PrivateDockerd:
         self.socket_path = str(self.directory / "d.sock")
         self.engine = DockerEngine(self.socket_path)
         # Its own containerd namespaces: where a system containerd is used, engines must not see one another's containers.
-        namespace = f"gs-{self.directory.name}"
+        # Not of the folder's name, which may have an underscore where none may be.
+        namespace = f"gs-{os.urandom(6).hex()}"
         argv = [
             "dockerd", "--host", f"unix://{self.socket_path}", "--data-root", self.directory / "data",
             "--exec-root", self.directory / "exec", "--pidfile", self.directory / "pid", "--config-file", self.directory / "config.json",
