@@ -20,13 +20,13 @@ done
 """
 WRITE = r"""
 set -e
-mkdir -p /home/work/deep && echo hello > /home/work/deep/file && chmod 640 /home/work/deep/file && chown 1000:1001 /home/work/deep/file
-cp /bin/busybox /home/work/suid && chmod 4755 /home/work/suid
-ln -s ../deep/file /home/work/link && ln /home/work/deep/file /home/work/hard && mkfifo /home/work/pipe
+mkdir -p /home/app/deep && echo hello > /home/app/deep/file && chmod 640 /home/app/deep/file && chown 1000:1001 /home/app/deep/file
+cp /bin/busybox /home/app/suid && chmod 4755 /home/app/suid
+ln -s ../deep/file /home/app/link && ln /home/app/deep/file /home/app/hard && mkfifo /home/app/pipe
 rm /bin/vi && rm -r /etc/opt-dir && mkdir /etc/opt-dir && echo new > /etc/opt-dir/new
-echo changed >> /etc/passwd && touch "/home/work/with space" && chmod 1777 /home/work
-dd if=/dev/urandom of=/home/work/bulk bs=1M count=3 2> /dev/null
-n=/home/work/$(printf 'long%.0s' 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30); echo long > "$n"
+echo changed >> /etc/passwd && touch "/home/app/with space" && chmod 1777 /home/app
+dd if=/dev/urandom of=/home/app/bulk bs=1M count=3 2> /dev/null
+n=/home/app/$(printf 'long%.0s' 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30); echo long > "$n"
 """
 
 
@@ -69,7 +69,7 @@ def test_every_file_is_there_again_on_another_host(two_hosts):
     sandbox = stack.api.create_sandbox("base", name="traveller", hostId=first.host_id, env={"COLOUR": "blue"}, command=["sleep", "inf"])
     stack.api.exec(sandbox, ["sh", "-c", WRITE]).check()
     before = look(stack, sandbox)
-    assert "/home/work/suid" in before and "/bin/vi" not in before
+    assert "/home/app/suid" in before and "/bin/vi" not in before
     away = stack.api.archive_sandbox(sandbox["id"])
     remember(stack, sandbox)
     assert away["name"] == "traveller" and "hostId" not in away and away["archive"]["layerBytes"] > 3 << 20
@@ -83,7 +83,7 @@ def test_every_file_is_there_again_on_another_host(two_hosts):
     assert stack.api.exec(sandbox, ["sh", "-c", "echo $COLOUR; hostname"]).check() == "blue\ntraveller\n"
 
     # Again from there, back to where it came from: on top of what was archived before.
-    stack.api.exec(sandbox, ["sh", "-c", "echo second > /second; rm /home/work/link"]).check()
+    stack.api.exec(sandbox, ["sh", "-c", "echo second > /second; rm /home/app/link"]).check()
     before = look(stack, sandbox)
     stack.api.archive_sandbox(sandbox["id"])
     remember(stack, sandbox)
@@ -94,7 +94,7 @@ def test_every_file_is_there_again_on_another_host(two_hosts):
     assert "archive" not in fresh
     wait_until(lambda: stack.api.sandbox(sandbox["id"])["observedGeneration"] == fresh["generation"]
                and stack.api.sandbox(sandbox["id"])["state"] == "running", 20)
-    assert "/home/work" not in look(stack, sandbox)
+    assert "/home/app" not in look(stack, sandbox)
     stack.api.delete_sandbox(sandbox["id"])
     assert no_trace(stack, sandbox)
 

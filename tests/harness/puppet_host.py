@@ -9,6 +9,8 @@ import hashlib
 import socket
 import threading
 
+import websocket
+
 from .agent_protocol import FakeAgent, healthy_docker, make_facts, messages
 
 
@@ -71,6 +73,11 @@ class PuppetHost:
 
     def _serve(self, link):
         threading.Thread(target=self._beat, args=(link,), daemon=True).start()
+        # The link may go while an answer is sent; what is left to say is said on the next one.
+        with contextlib.suppress(OSError, websocket.WebSocketException):
+            self._answer(link)
+
+    def _answer(self, link):
         while (message := link.receive()) is not None:
             if message.WhichOneof("body") == "observation_ack":
                 told = self._untold.get(message.observation_ack.sandbox_id)

@@ -3,6 +3,8 @@
 import pytest
 
 from harness.agent_protocol import Door, FakeAgent
+from harness.archives import Image, layer
+from harness.contract import CheckedClient
 from harness.stack import Stack
 
 
@@ -11,6 +13,22 @@ def control_plane():
     """One server without any agent, for tests that leave it serving. Tests add clusters, tokens and hosts of their own."""
     with Stack(agents=0) as stack:
         yield stack
+
+
+@pytest.fixture
+def fresh_stack():
+    """A server of its own, without any agent, for tests that stop it or look at all that it has."""
+    with Stack(agents=0) as stack:
+        yield stack
+
+
+@pytest.fixture
+def fresh_api(fresh_stack):
+    """The API of fresh_stack, every answer held against the contract, with a blueprint `base` that a PuppetHost can run."""
+    api = CheckedClient(fresh_stack.server.base_url, fresh_stack.server.api_key)
+    api.call("POST", "/api/blueprints", params={"name": "base"}, data=Image([layer({"a": b"b"})]).oci(), expect=201,
+             headers={"Content-Type": "application/x-tar"})
+    return api
 
 
 @pytest.fixture

@@ -6,26 +6,10 @@ import threading
 import pytest
 import requests
 
-from harness.archives import Image, layer
 from harness.contract import CheckedClient
 from harness.event_stream import EventStream
 from harness.puppet_host import PuppetHost
-from harness.stack import Stack
 from harness.waiting import wait_until
-
-
-@pytest.fixture
-def stack():
-    with Stack(agents=0) as stack:
-        yield stack
-
-
-@pytest.fixture
-def api(stack):
-    api = CheckedClient(stack.server.base_url, stack.server.api_key)
-    api.call("POST", "/api/blueprints", params={"name": "base"}, data=Image([layer({"a": b"b"})]).oci(), expect=201,
-             headers={"Content-Type": "application/x-tar"})
-    return api
 
 
 def small(api, **members):
@@ -40,40 +24,40 @@ def history(api, sandbox_id):
     return api.get(f"/api/sandboxes/{sandbox_id}/events", params={"limit": 200})["items"]
 
 
-def test_a_killed_server_tells_of_the_loss_of_its_hosts_and_of_their_return(stack, api):
-    host = PuppetHost(stack.server, api.create_token()["token"]).connect()
-    made = small(api)
-    api.get(f"/api/sandboxes/{made['id']}", params={"waitFor": "running", "waitMs": 20000})
-    before = history(api, made["id"])
+def test_a_killed_server_tells_of_the_loss_of_its_hosts_and_of_their_return(fresh_stack, fresh_api):
+    host = PuppetHost(fresh_stack.server, fresh_api.create_token()["token"]).connect()
+    made = small(fresh_api)
+    fresh_api.get(f"/api/sandboxes/{made['id']}", params={"waitFor": "running", "waitMs": 20000})
+    before = history(fresh_api, made["id"])
     host.disconnect()
-    stack.server.process.kill()
-    stack.server.start()
-    after = history(api, made["id"])
+    fresh_stack.server.process.kill()
+    fresh_stack.server.start()
+    after = history(fresh_api, made["id"])
     assert after[:len(before)] == before, "what was told stays"
     assert [(event["kind"], event["state"], event["actor"]) for event in after[len(before):]] == [
         ("host_disconnected", "unknown", "system")], "whichever noticed it, the server before or the one after"
     host.connect()
-    wait_until(lambda: story(api, made["id"])[-1] == ("host_connected", "running"))
+    wait_until(lambda: story(fresh_api, made["id"])[-1] == ("host_connected", "running"))
     host.disconnect()
     host.agent.close()
 
 
-def test_old_events_go_and_the_reader_is_told(stack, api):
-    with PuppetHost(stack.server, api.create_token()["token"]):
-        first = small(api)
-        api.get(f"/api/sandboxes/{first['id']}", params={"waitFor": "running", "waitMs": 20000})
-        api.delete_sandbox(first["id"])
-        assert "prunedThrough" not in api.get(f"/api/sandboxes/{first['id']}/events")
-        kept = small(api)
-        api.get(f"/api/sandboxes/{kept['id']}", params={"waitFor": "running", "waitMs": 20000})
-    stack.server.stop()
-    stack.server.process.argv += ["--keep-events", "3"]
-    stack.server.start()
+def test_old_events_go_and_the_reader_is_told(fresh_stack, fresh_api):
+    with PuppetHost(fresh_stack.server, fresh_api.create_token()["token"]):
+        first = small(fresh_api)
+        fresh_api.get(f"/api/sandboxes/{first['id']}", params={"waitFor": "running", "waitMs": 20000})
+        fresh_api.delete_sandbox(first["id"])
+        assert "prunedThrough" not in fresh_api.get(f"/api/sandboxes/{first['id']}/events")
+        kept = small(fresh_api)
+        fresh_api.get(f"/api/sandboxes/{kept['id']}", params={"waitFor": "running", "waitMs": 20000})
+    fresh_stack.server.stop()
+    fresh_stack.server.process.argv += ["--keep-events", "3"]
+    fresh_stack.server.start()
     path = f"/api/sandboxes/{kept['id']}/events"
-    page = wait_until(lambda: (page := api.get(path)).get("prunedThrough") and page)
+    page = wait_until(lambda: (page := fresh_api.get(path)).get("prunedThrough") and page)
     assert [event["kind"] for event in page["items"]] == ["created", "observed", "host_disconnected"]
     assert page["prunedThrough"] < page["items"][0]["sequence"]
-    api.problem("GET", f"/api/sandboxes/{first['id']}/events", 404, "not_found")
+    fresh_api.problem("GET", f"/api/sandboxes/{first['id']}/events", 404, "not_found")
 
 
 # The stream
@@ -85,34 +69,34 @@ def sandbox_event(stream):
     return event["data"]
 
 
-def test_a_stream_tells_what_happens_as_it_happens_and_ends_when_the_server_stops(stack, api):
-    other = CheckedClient(stack.server.base_url, stack.server.create_tenant("second"))
-    with PuppetHost(stack.server, api.create_token()["token"]):
-        with EventStream(api) as stream, EventStream(other) as foreign:
+def test_a_stream_tells_what_happens_as_it_happens_and_ends_when_the_server_stops(fresh_stack, fresh_api):
+    other = CheckedClient(fresh_stack.server.base_url, fresh_stack.server.create_tenant("second"))
+    with PuppetHost(fresh_stack.server, fresh_api.create_token()["token"]):
+        with EventStream(fresh_api) as stream, EventStream(other) as foreign:
             stream.begin(), foreign.begin()
-            made = small(api)
+            made = small(fresh_api)
             assert [sandbox_event(stream)["kind"] for _ in range(2)] == ["created", "observed"]
-            api.post(f"/api/sandboxes/{made['id']}/stop", {"graceMs": 0}, expect=202)
+            fresh_api.post(f"/api/sandboxes/{made['id']}/stop", {"graceMs": 0}, expect=202)
             assert sandbox_event(stream)["kind"] == "stop_requested"
             assert sandbox_event(stream)["state"] == "stopped"
-            stack.server.process.send(15)
+            fresh_stack.server.process.send(15)
             while (event := stream.next()) is not None:
                 assert event["data"]["kind"] == "host_disconnected"
             assert stream.comments[-1] == "the server is stopping" and stream.retry_ms
             assert foreign.next() is None, "nothing of it is another tenant's"
-            assert stack.server.stop() == 0
+            assert fresh_stack.server.stop() == 0
 
 
-def test_a_stream_resumes_exactly_over_kills_of_the_server_and_under_writes(stack, api):
+def test_a_stream_resumes_exactly_over_kills_of_the_server_and_under_writes(fresh_stack, fresh_api):
     """Readers that break off anywhere, and a server that is killed again and again, see each event once and in order."""
     seen, stop, failures = [], threading.Event(), []
 
     def write():
         while not stop.is_set():
             try:
-                made = api.raw("POST", "/api/sandboxes", json={"blueprint": "base", "resources": {"memoryBytes": 16 << 20}})
+                made = fresh_api.raw("POST", "/api/sandboxes", json={"blueprint": "base", "resources": {"memoryBytes": 16 << 20}})
                 if made.status_code == 201:  # the host is away now and then: 409
-                    api.raw("DELETE", f"/api/sandboxes/{made.json()['id']}")
+                    fresh_api.raw("DELETE", f"/api/sandboxes/{made.json()['id']}")
             except requests.RequestException:
                 continue  # the server is away
             except AssertionError as error:
@@ -122,7 +106,7 @@ def test_a_stream_resumes_exactly_over_kills_of_the_server_and_under_writes(stac
         position = 0
         while not stop.is_set():
             try:
-                with EventStream(api, last_event_id=position, timeout=5) as stream:
+                with EventStream(fresh_api, last_event_id=position, timeout=5) as stream:
                     for _ in range(7):  # breaks off in the middle of what is there
                         event = stream.next()
                         if event is None:
@@ -133,7 +117,7 @@ def test_a_stream_resumes_exactly_over_kills_of_the_server_and_under_writes(stac
             except (requests.RequestException, AttributeError, TypeError):
                 continue  # the server is away
 
-    host = PuppetHost(stack.server, api.create_token()["token"]).connect()
+    host = PuppetHost(fresh_stack.server, fresh_api.create_token()["token"]).connect()
     threads = [threading.Thread(target=target) for target in (write, write, read)]
     for thread in threads:
         thread.start()
@@ -141,14 +125,14 @@ def test_a_stream_resumes_exactly_over_kills_of_the_server_and_under_writes(stac
         before = len(seen)
         wait_until(lambda: len(seen) > before + 40, timeout=60)
         host.disconnect()
-        stack.server.process.kill()
-        stack.server.start()
+        fresh_stack.server.process.kill()
+        fresh_stack.server.start()
         host.connect()
     stop.set()
     for thread in threads:
         thread.join(60)
     assert not failures
-    with EventStream(api, after=0) as stream:
+    with EventStream(fresh_api, after=0) as stream:
         stream.begin()
         everything = []
         while not everything or everything[-1] < seen[-1]:
@@ -159,20 +143,20 @@ def test_a_stream_resumes_exactly_over_kills_of_the_server_and_under_writes(stac
     host.agent.close()
 
 
-def test_a_position_that_is_no_longer_kept_gives_a_gap(stack, api):
-    with PuppetHost(stack.server, api.create_token()["token"]):
+def test_a_position_that_is_no_longer_kept_gives_a_gap(fresh_stack, fresh_api):
+    with PuppetHost(fresh_stack.server, fresh_api.create_token()["token"]):
         for _ in range(3):
-            api.delete_sandbox(small(api)["id"])
-    stack.server.stop()
-    stack.server.process.argv += ["--keep-events", "3"]
-    stack.server.start()
-    last = small_history(api)
-    with EventStream(api, after=1) as stream:
+            fresh_api.delete_sandbox(small(fresh_api)["id"])
+    fresh_stack.server.stop()
+    fresh_stack.server.process.argv += ["--keep-events", "3"]
+    fresh_stack.server.start()
+    last = small_history(fresh_api)
+    with EventStream(fresh_api, after=1) as stream:
         gap = stream.next()
         assert gap["event"] == "gap" and gap["data"]["after"] == 1
         assert gap["data"]["through"] < last[0], "the first that is kept comes next"
         assert [sandbox_event(stream)["sequence"] for _ in range(3)] == last
-    with EventStream(api, after=last[-1] + 1000) as stream:
+    with EventStream(fresh_api, after=last[-1] + 1000) as stream:
         gap = stream.next()
         assert gap["event"] == "gap" and gap["data"] == {"after": last[-1] + 1000, "through": last[-1]}
         assert stream.position == last[-1], "of a newer database: it goes on from what this one has"
@@ -187,49 +171,49 @@ def small_history(api):
     return wait_until(kept)
 
 
-def test_streams_are_bounded_and_one_whose_client_left_makes_room(stack, api):
-    streams = [EventStream(api).begin() for _ in range(32)]
-    api.problem("GET", "/api/events", 429, "resource_exhausted")
+def test_streams_are_bounded_and_one_whose_client_left_makes_room(fresh_stack, fresh_api):
+    streams = [EventStream(fresh_api).begin() for _ in range(32)]
+    fresh_api.problem("GET", "/api/events", 429, "resource_exhausted")
     for stream in streams:
         stream.close()
     # Far below the heartbeat's 15 s: the server looks, it does not wait until it has something to say.
-    with wait_until(lambda: (stream := EventStream(api)).status == 200 and stream, timeout=8) as stream:
+    with wait_until(lambda: (stream := EventStream(fresh_api)).status == 200 and stream, timeout=8) as stream:
         stream.begin()
 
 
-def test_a_stream_ends_soon_after_its_key_is_revoked(stack, api):
-    made = api.post("/api/api-keys", {"name": "short-lived", "role": "viewer"}, expect=201)
-    with EventStream(api.with_key(made["key"]), timeout=40) as stream:
+def test_a_stream_ends_soon_after_its_key_is_revoked(fresh_stack, fresh_api):
+    made = fresh_api.post("/api/api-keys", {"name": "short-lived", "role": "viewer"}, expect=201)
+    with EventStream(fresh_api.with_key(made["key"]), timeout=40) as stream:
         stream.begin()
-        api.delete(f"/api/api-keys/{made['id']}", expect=204)
+        fresh_api.delete(f"/api/api-keys/{made['id']}", expect=204)
         assert stream.next() is None
         assert stream.comments[-1] == "the API key is no longer valid"
 
 
-def test_a_stream_can_be_of_one_sandbox(stack, api):
-    with PuppetHost(stack.server, api.create_token()["token"]):
-        first, second = small(api), small(api)
-        api.delete_sandbox(first["id"])
-        with EventStream(api, after=0, sandboxId=second["id"]) as stream:
+def test_a_stream_can_be_of_one_sandbox(fresh_stack, fresh_api):
+    with PuppetHost(fresh_stack.server, fresh_api.create_token()["token"]):
+        first, second = small(fresh_api), small(fresh_api)
+        fresh_api.delete_sandbox(first["id"])
+        with EventStream(fresh_api, after=0, sandboxId=second["id"]) as stream:
             stream.begin()
             assert [sandbox_event(stream)["sandboxId"] for _ in range(2)] == [second["id"]] * 2
-        with EventStream(api, after=0, sandboxId=first["id"]) as stream:
+        with EventStream(fresh_api, after=0, sandboxId=first["id"]) as stream:
             assert [sandbox_event(stream)["kind"] for _ in range(4)][-1] == "deleted"
-    api.problem("GET", "/api/events", 404, "not_found", params={"sandboxId": "sbx_0123456789abcdefghjk"})
-    api.problem("GET", "/api/events", 400, "invalid_argument", headers={"Last-Event-ID": "x"})
+    fresh_api.problem("GET", "/api/events", 404, "not_found", params={"sandboxId": "sbx_0123456789abcdefghjk"})
+    fresh_api.problem("GET", "/api/events", 400, "invalid_argument", headers={"Last-Event-ID": "x"})
 
 
-def test_a_wait_whose_client_left_ends(stack, api):
+def test_a_wait_whose_client_left_ends(fresh_stack, fresh_api):
     """Seen in the server's descriptors: the connection of such a wait is given back."""
-    descriptors = f"/proc/{stack.server.process.pid}/fd"
-    with PuppetHost(stack.server, api.create_token()["token"]):
-        made = small(api)
-        api.get(f"/api/sandboxes/{made['id']}", params={"waitFor": "running", "waitMs": 20000})
+    descriptors = f"/proc/{fresh_stack.server.process.pid}/fd"
+    with PuppetHost(fresh_stack.server, fresh_api.create_token()["token"]):
+        made = small(fresh_api)
+        fresh_api.get(f"/api/sandboxes/{made['id']}", params={"waitFor": "running", "waitMs": 20000})
         before = len(os.listdir(descriptors))
         sessions = [requests.Session() for _ in range(20)]
         for session in sessions:
             with pytest.raises(requests.Timeout):
-                session.get(f"{api.base_url}/api/sandboxes/{made['id']}", params={"waitFor": "archived", "waitMs": 60000},
-                            headers={"Authorization": f"Bearer {api.api_key}"}, timeout=0.1)
+                session.get(f"{fresh_api.base_url}/api/sandboxes/{made['id']}", params={"waitFor": "archived", "waitMs": 60000},
+                            headers={"Authorization": f"Bearer {fresh_api.api_key}"}, timeout=0.1)
             session.close()
         wait_until(lambda: len(os.listdir(descriptors)) <= before, timeout=10)
