@@ -3,8 +3,9 @@
 // A destruction is a wish that costs a sandbox its root file system: its deletion, or a fresh root for it. Those newly
 // wished within a sliding window are counted; what goes beyond the host's limit is held until somebody confirms exactly the
 // set that was shown. A sandbox that the host has had for less than the window is not counted and never held: hosts whose
-// sandboxes live for seconds destroy all of them every minute, and that is their work. The limit is the host's own (agent.yaml); the control plane cannot lift it. Pure; the decision for
-// each sandbox is in the journal (Journal::release), the window is not: a restart begins a new one.
+// sandboxes live for seconds destroy all of them every minute, and that is their work. The limit is the host's own
+// (agent.yaml); the control plane cannot lift it. Pure; the decision for each sandbox is in the journal (Journal::release),
+// the window is not: a restart begins a new one.
 #pragma once
 
 #include <deque>

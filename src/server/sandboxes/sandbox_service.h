@@ -83,14 +83,14 @@ class SandboxService {
   [[nodiscard]] Task<Result<Page<SandboxRecord>>> list(Actor actor, Store::SandboxFilter filter, PageRequest page);
   // What happened to it, also when it is gone. Errors as Store::listSandboxEvents.
   [[nodiscard]] Task<Result<SandboxEventSlice>> events(Actor actor, SandboxEventQuery query);
-  // Record what is wanted and tell the host. Repeats as Store::setDesired.
-  // Starting one that is archived restores it where its demands allow.
+  // Record what is wanted and tell the host. Repeats as Store::setDesired. Starting one that is archived restores it where
+  // its demands allow.
   [[nodiscard]] Task<Result<SandboxRecord>> start(Actor actor, SandboxId id);
   [[nodiscard]] Task<Result<SandboxRecord>> stop(Actor actor, SandboxId id, Millis grace);
   [[nodiscard]] Task<Result<SandboxRecord>> remove(Actor actor, SandboxId id);
 
-  // A fresh root file system, of another blueprint when one is named; each call is a new one. The host's name of what
-  // stands in the way: kFailedPrecondition, reason cannot_reprovision. Otherwise as Store::reprovision.
+  // A fresh root file system, of another blueprint when one is named; each call is a new one. kFailedPrecondition, reason
+  // cannot_reprovision: the sandbox's host does not fit, and the message says why. Otherwise as Store::reprovision.
   struct Fresh {
     std::optional<std::string> blueprint{};  // name, id or digest; none: the one that it has
     Millis grace{10'000};

@@ -23,12 +23,7 @@ Status recordEvent(Database& db, const SandboxRecord& s, SandboxEventKind kind, 
                                s.restarts,
                                std::string(exitCauseName(s.exit ? s.exit->cause : ExitCause::kUnspecified)),
                                s.exitBy};
-  if (s.exit) {
-    values.insert(values.end(), {std::int64_t{s.exit->code}, std::int64_t{s.exit->signal},
-                                 std::int64_t{s.exit->oomKilled ? 1 : 0}, bind(s.exit->at)});
-  } else {
-    values.insert(values.end(), 4, std::monostate{});
-  }
+  appendExit(values, s.exit);
   GS_CHECK(db.execute("INSERT INTO sandbox_event (tenant_id, sandbox_id, name, host_id, at, kind, actor, desired, state, "
                       "reason, message, generation, observed_generation, restarts, exit_cause, exit_by, exit_code, "
                       "exit_signal, exit_oom_killed, exit_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, "

@@ -30,10 +30,7 @@ SandboxEventRecord eventFrom(const Row& row) {
   out.generation = row.integer(12);
   out.observedGeneration = row.integer(13);
   out.restarts = row.integer(14);
-  if (!row.isNull(20)) {
-    out.exit = ExitInfo{static_cast<int>(row.integer(17)), static_cast<int>(row.integer(18)), row.integer(19) != 0,
-                        timeAt(row, 20), parseExitCause(row.text(15))};
-  }
+  out.exit = findExitAt(row, 17, 15);
   out.exitBy = row.text(16);
   return out;
 }

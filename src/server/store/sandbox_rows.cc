@@ -34,12 +34,6 @@ std::string_view verbFor(DesiredState desired) {
   return "sandbox.update";
 }
 
-std::optional<ExitInfo> exitFrom(const Row& row) {
-  if (row.isNull(23)) return std::nullopt;
-  return ExitInfo{static_cast<int>(row.integer(20)), static_cast<int>(row.integer(21)), row.integer(22) != 0,
-                  timeAt(row, 23), parseExitCause(row.text(48))};
-}
-
 SandboxDemands demandsFrom(const Row& row) {
   SandboxDemands out;
   if (!row.isNull(41)) out.host = HostId::trusted(row.text(41));
@@ -70,7 +64,7 @@ SandboxRow sandboxRowFrom(const Row& row) {
   s.state = parseSandboxState(row.text(17)).value_or(SandboxState::kUnknown);
   s.reason = row.text(18);
   s.message = row.text(19);
-  s.exit = exitFrom(row);
+  s.exit = findExitAt(row, 20, 48);
   s.generation = row.integer(24);
   s.observedGeneration = row.integer(25);
   s.sequence = row.integer(26);
@@ -135,12 +129,7 @@ Status updateSandbox(Database& db, const SandboxRecord& s) {
                                s.desiredBy,
                                s.exitBy,
                                std::string(exitCauseName(s.exit ? s.exit->cause : ExitCause::kUnspecified))};
-  if (s.exit) {
-    values.insert(values.end(), {std::int64_t{s.exit->code}, std::int64_t{s.exit->signal},
-                                 std::int64_t{s.exit->oomKilled ? 1 : 0}, bind(s.exit->at)});
-  } else {
-    values.insert(values.end(), 4, std::monostate{});
-  }
+  appendExit(values, s.exit);
   GS_CHECK(db.execute(
       "UPDATE sandbox SET desired = $2, state = $3, reason = $4, message = $5, generation = $6, "
       "observed_generation = $7, sequence = $8, stop_grace_ms = $9, started_at = $10, updated_at = $11, version = $12, "

@@ -17,6 +17,22 @@ SqlValue bind(const std::optional<WallTime>& time) {
   return toUnixMillis(*time);
 }
 
+std::optional<ExitInfo> findExitAt(const Row& row, int codeColumn, int causeColumn) {
+  const int atColumn = codeColumn + 3;
+  if (row.isNull(atColumn)) return std::nullopt;
+  return ExitInfo{static_cast<int>(row.integer(codeColumn)), static_cast<int>(row.integer(codeColumn + 1)),
+                  row.integer(codeColumn + 2) != 0, timeAt(row, atColumn), parseExitCause(row.text(causeColumn))};
+}
+
+void appendExit(std::vector<SqlValue>& values, const std::optional<ExitInfo>& exit) {
+  if (!exit) {
+    values.insert(values.end(), 4, std::monostate{});
+    return;
+  }
+  values.insert(values.end(), {std::int64_t{exit->code}, std::int64_t{exit->signal},
+                               std::int64_t{exit->oomKilled ? 1 : 0}, bind(exit->at)});
+}
+
 std::string packStrings(const std::vector<std::string>& values) { return canonicalJson(Json(values)); }
 
 std::vector<std::string> unpackStrings(std::string_view text) {

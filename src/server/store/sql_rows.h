@@ -24,6 +24,11 @@ template <class Tag>
 }
 [[nodiscard]] inline SqlValue bind(std::uint64_t value) { return static_cast<std::int64_t>(value); }
 
+// An end in columns: code, signal, oom_killed, at (NULL: none), one after the other; the cause lies elsewhere.
+[[nodiscard]] std::optional<ExitInfo> findExitAt(const Row& row, int codeColumn, int causeColumn);
+// The four, for a statement's values.
+void appendExit(std::vector<SqlValue>& values, const std::optional<ExitInfo>& exit);
+
 // Lists and maps are JSON text in one column: they are read and written whole.
 [[nodiscard]] std::string packStrings(const std::vector<std::string>& values);
 [[nodiscard]] std::vector<std::string> unpackStrings(std::string_view text);
