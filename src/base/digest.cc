@@ -8,9 +8,19 @@
 
 namespace gs {
 
+namespace {
+
+// Looked up once: EVP_sha256() makes OpenSSL search its providers for each digest.
+const EVP_MD* sha256() {
+  static const EVP_MD* const kFetched = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+  return kFetched;
+}
+
+}  // namespace
+
 struct Hasher::State {
   EVP_MD_CTX* ctx = EVP_MD_CTX_new();
-  State() { EVP_DigestInit_ex(ctx, EVP_sha256(), nullptr); }
+  State() { EVP_DigestInit_ex(ctx, sha256(), nullptr); }
   ~State() { EVP_MD_CTX_free(ctx); }
   State(const State&) = delete;
   State& operator=(const State&) = delete;
@@ -60,7 +70,7 @@ Digest Hasher::finish() {
 std::string hmacSha256(std::string_view key, std::string_view message) {
   std::array<unsigned char, SHA256_DIGEST_LENGTH> out{};
   unsigned int size = out.size();
-  HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()),
+  HMAC(sha256(), key.data(), static_cast<int>(key.size()),
        reinterpret_cast<const unsigned char*>(message.data()), message.size(), out.data(), &size);
   return {reinterpret_cast<const char*>(out.data()), size};
 }

@@ -32,12 +32,19 @@ Error sqliteError(sqlite3* handle, std::string_view what) {
   }
 }
 
-Status bindAll(sqlite3_stmt* statement, const std::vector<SqlValue>& values) {
+// "$1" is a named parameter to SQLite, whose index is the order of first use: indexes[i] is that of "$<i+1>".
+std::vector<int> parameterIndexes(sqlite3_stmt* statement) {
+  std::vector<int> indexes(static_cast<std::size_t>(sqlite3_bind_parameter_count(statement)));
+  for (std::size_t i = 0; i < indexes.size(); ++i) {
+    indexes[i] = sqlite3_bind_parameter_index(statement, fmt::format("${}", i + 1).c_str());
+  }
+  return indexes;
+}
+
+Status bindAll(sqlite3_stmt* statement, const std::vector<int>& indexes, SqlValues values) {
   for (std::size_t i = 0; i < values.size(); ++i) {
-    // "$1" is a named parameter to SQLite; its index is the order of first use, so it is looked up by name.
-    const std::string name = fmt::format("${}", i + 1);
-    const int index = sqlite3_bind_parameter_index(statement, name.c_str());
-    if (index == 0) return fail(ErrorCode::kInternal, fmt::format("the statement has no parameter {}", name));
+    const int index = i < indexes.size() ? indexes[i] : 0;
+    if (index == 0) return fail(ErrorCode::kInternal, fmt::format("the statement has no parameter ${}", i + 1));
     if (std::holds_alternative<std::monostate>(values[i])) {
       sqlite3_bind_null(statement, index);
     } else if (const auto* integer = std::get_if<std::int64_t>(&values[i])) {
@@ -49,9 +56,7 @@ Status bindAll(sqlite3_stmt* statement, const std::vector<SqlValue>& values) {
       sqlite3_bind_blob64(statement, index, bytes.data(), bytes.size(), SQLITE_STATIC);
     }
   }
-  if (sqlite3_bind_parameter_count(statement) != static_cast<int>(values.size())) {
-    return fail(ErrorCode::kInternal, "the statement has parameters that were given no value");
-  }
+  if (indexes.size() != values.size()) return fail(ErrorCode::kInternal, "the statement has parameters that were given no value");
   return {};
 }
 
@@ -72,8 +77,18 @@ class ResetLater {
 
 }  // namespace
 
+struct Database::Prepared {
+  sqlite3_stmt* statement = nullptr;
+  std::vector<int> parameters;
+};
+
 struct Database::Cache {
-  std::unordered_map<std::string, sqlite3_stmt*> statements;
+  // So that a text can be looked up without a copy of it.
+  struct Hash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
+  };
+  std::unordered_map<std::string, Prepared, Hash, std::equal_to<>> statements;
 };
 
 std::int64_t Row::integer(int column) const { return sqlite3_column_int64(statement_, column); }
@@ -107,7 +122,7 @@ Database& Database::operator=(Database&& other) noexcept {
 
 Database::~Database() {
   if (cache_) {
-    for (auto& [sql, statement] : cache_->statements) sqlite3_finalize(statement);
+    for (auto& [sql, prepared] : cache_->statements) sqlite3_finalize(prepared.statement);
   }
   if (handle_ != nullptr) sqlite3_close(handle_);
 }
@@ -157,28 +172,27 @@ Result<Database> Database::openImage(std::string_view image) {
   return database;
 }
 
-Result<sqlite3_stmt*> Database::prepare(std::string_view sql) {
-  const auto found = cache_->statements.find(std::string(sql));
-  if (found != cache_->statements.end()) return found->second;
+Result<const Database::Prepared*> Database::prepare(std::string_view sql) {
+  if (const auto found = cache_->statements.find(sql); found != cache_->statements.end()) return &found->second;
   sqlite3_stmt* statement = nullptr;
   if (sqlite3_prepare_v3(handle_, sql.data(), static_cast<int>(sql.size()), SQLITE_PREPARE_PERSISTENT, &statement,
                          nullptr) != SQLITE_OK) {
     return fail(sqliteError(handle_, "preparing a statement"));
   }
-  cache_->statements.emplace(std::string(sql), statement);
-  return statement;
+  auto parameters = parameterIndexes(statement);
+  return &cache_->statements.emplace(std::string(sql), Prepared{statement, std::move(parameters)}).first->second;
 }
 
-Result<std::int64_t> Database::execute(std::string_view sql, const std::vector<SqlValue>& values) {
+Result<std::int64_t> Database::execute(std::string_view sql, SqlValues values) {
   GS_CHECK(query(sql, values, [](const Row&) {}));
   return sqlite3_changes64(handle_);
 }
 
-Status Database::query(std::string_view sql, const std::vector<SqlValue>& values,
-                       const std::function<void(const Row&)>& onRow) {
-  GS_TRY(sqlite3_stmt* const statement, prepare(sql));
+Status Database::query(std::string_view sql, SqlValues values, const std::function<void(const Row&)>& onRow) {
+  GS_TRY(const Prepared* const prepared, prepare(sql));
+  sqlite3_stmt* const statement = prepared->statement;
   const ResetLater reset(statement);
-  GS_CHECK(bindAll(statement, values));
+  GS_CHECK(bindAll(statement, prepared->parameters, values));
   while (true) {
     const int code = sqlite3_step(statement);
     if (code == SQLITE_DONE) return {};

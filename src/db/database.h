@@ -6,8 +6,10 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -25,6 +27,19 @@ struct Blob {
   std::string bytes;
 };
 using SqlValue = std::variant<std::monostate, std::int64_t, std::string, Blob>;
+
+// Values for one statement, where the caller has them: a list in braces is not copied into a vector first. For parameters
+// of functions only; it owns nothing.
+class SqlValues {
+ public:
+  SqlValues(std::initializer_list<SqlValue> values) : values_(values.begin(), values.size()) {}
+  SqlValues(const std::vector<SqlValue>& values) : values_(values) {}
+  [[nodiscard]] std::size_t size() const { return values_.size(); }
+  [[nodiscard]] const SqlValue& operator[](std::size_t index) const { return values_[index]; }
+
+ private:
+  std::span<const SqlValue> values_;
+};
 
 // One result row; valid until the statement steps again. A column of another type reads as 0 or "".
 class Row {
@@ -55,13 +70,12 @@ class Database {
 
   // Runs one statement to its end. Unique violations are kAlreadyExists, foreign keys and checks
   // kFailedPrecondition, a full disk kResourceExhausted, damage kDataLoss.
-  Result<std::int64_t> execute(std::string_view sql, const std::vector<SqlValue>& values = {});  // rows changed
+  Result<std::int64_t> execute(std::string_view sql, SqlValues values = {});  // rows changed
   // Calls `onRow` for each row, in order.
-  Status query(std::string_view sql, const std::vector<SqlValue>& values, const std::function<void(const Row&)>& onRow);
+  Status query(std::string_view sql, SqlValues values, const std::function<void(const Row&)>& onRow);
   // The first row mapped by `map`, or nothing.
   template <class F>
-  Result<std::optional<std::invoke_result_t<F, const Row&>>> queryOne(std::string_view sql,
-                                                                      const std::vector<SqlValue>& values, F map) {
+  Result<std::optional<std::invoke_result_t<F, const Row&>>> queryOne(std::string_view sql, SqlValues values, F map) {
     std::optional<std::invoke_result_t<F, const Row&>> out;
     GS_CHECK(query(sql, values, [&](const Row& row) {
       if (!out) out.emplace(map(row));
@@ -74,8 +88,9 @@ class Database {
  private:
   friend class Transaction;
   struct Cache;
+  struct Prepared;
   Database(sqlite3* handle);
-  Result<sqlite3_stmt*> prepare(std::string_view sql);
+  Result<const Prepared*> prepare(std::string_view sql);
 
   sqlite3* handle_ = nullptr;
   std::unique_ptr<Cache> cache_;

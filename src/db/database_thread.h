@@ -4,6 +4,8 @@
 // the work handed over so far. Restart: everything committed is there (WAL, synchronous=FULL).
 #pragma once
 
+#include <memory>
+
 #include "async/blocking_pool.h"
 #include "db/database.h"
 
@@ -11,21 +13,22 @@ namespace gs {
 
 class DatabaseThread {
  public:
-  explicit DatabaseThread(Database database) : database_(std::move(database)), pool_(1) {}
-  // On the loop, when the runner says (see BlockingPool). The runner outlives this.
-  DatabaseThread(Database database, WorkRunner& runner) : database_(std::move(database)), pool_(runner) {}
+  explicit DatabaseThread(Database database) : database_(std::make_shared<Database>(std::move(database))), pool_(1) {}
+  // On the loop, when the runner says (see BlockingPool). The runner outlives this; whoever else holds the database leaves
+  // it alone meanwhile.
+  DatabaseThread(std::shared_ptr<Database> database, WorkRunner& runner) : database_(std::move(database)), pool_(runner) {}
 
   // `work` is called with Database& on the thread and returns Result<T> or Status. It must own what it touches.
   template <class F>
   [[nodiscard]] auto run(F work) {
-    return pool_.run([this, work = std::move(work)]() mutable { return work(database_); });
+    return pool_.run([this, work = std::move(work)]() mutable { return work(*database_); });
   }
   // The same inside one transaction: committed when `work` returns a value, rolled back on an error.
   template <class F>
   [[nodiscard]] auto transact(F work) {
     return pool_.run([this, work = std::move(work)]() mutable -> std::invoke_result_t<F, Database&> {
-      GS_TRY(auto transaction, Transaction::begin(database_));
-      auto result = work(database_);
+      GS_TRY(auto transaction, Transaction::begin(*database_));
+      auto result = work(*database_);
       if (!result) return result;
       GS_CHECK(transaction.commit());
       return result;
@@ -33,7 +36,7 @@ class DatabaseThread {
   }
 
  private:
-  Database database_;
+  std::shared_ptr<Database> database_;
   BlockingPool pool_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <charconv>
 
+#include "databases.h"
 #include "server.h"
 
 namespace gs::sim {
@@ -9,14 +10,9 @@ namespace {
 
 constexpr const char* kEpochKey = "link_epoch";
 
-Database journalDatabase() {
-  static const std::string kEmpty = [] {
-    auto database = Database::openInMemory().value();
-    [[maybe_unused]] const auto migrated =
-        migrate(database, std::vector<Migration>(std::begin(kJournalMigrations), std::end(kJournalMigrations)));
-    return database.image().value();
-  }();
-  return Database::openImage(kEmpty).value();
+std::shared_ptr<Database> journalDatabase() {
+  static DatabasePool pool(std::vector<Migration>(std::begin(kJournalMigrations), std::end(kJournalMigrations)));
+  return pool.lend();
 }
 
 }  // namespace

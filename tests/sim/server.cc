@@ -1,18 +1,14 @@
 #include "server.h"
 
+#include "databases.h"
 #include "server/store/schema.h"
 
 namespace gs::sim {
 namespace {
 
-// Made once: the schema takes a fifth of a seed's time.
-Database serverDatabase() {
-  static const std::string kEmpty = [] {
-    auto database = Database::openInMemory().value();
-    [[maybe_unused]] const auto migrated = migrate(database, serverMigrations());
-    return database.image().value();
-  }();
-  return Database::openImage(kEmpty).value();
+std::shared_ptr<Database> serverDatabase() {
+  static DatabasePool pool(serverMigrations());
+  return pool.lend();
 }
 
 }  // namespace
@@ -94,7 +90,7 @@ void SimServer::restoreCopy() {
 
 Task<Status> SimServer::start() {
   if (std::exchange(toBeRestored_, false)) {
-    stores_.push_back(std::make_unique<SqlStore>(Database::openImage(*copy_).value(), clock, disk));
+    stores_.push_back(std::make_unique<SqlStore>(std::make_shared<Database>(Database::openImage(*copy_).value()), clock, disk));
     lookedAt_ = ~0ULL;
     ledger_.databaseRestored();
   }

@@ -20,7 +20,8 @@ namespace gs {
 class SqlStore final : public Store {
  public:
   SqlStore(Database database, const Clock& clock) : thread_(std::move(database)), clock_(clock) {}
-  SqlStore(Database database, const Clock& clock, WorkRunner& runner) : thread_(std::move(database), runner), clock_(clock) {}
+  SqlStore(std::shared_ptr<Database> database, const Clock& clock, WorkRunner& runner)
+      : thread_(std::move(database), runner), clock_(clock) {}
 
   // The database as it is, in one piece (Database::image).
   [[nodiscard]] Task<Result<std::string>> image();
