@@ -192,6 +192,7 @@ Status FakeEngine::doStart(const SandboxId& id, std::uint64_t runGeneration, std
   container.startedIn = life_;
   container.stopAsked = false;
   container.gateTimedOut = false;
+  container.guestDied = false;
   container.gateOpen = false;
   container.workload = {};
   container.seen.phase = ContainerPhase::kRunning;
@@ -204,6 +205,7 @@ Status FakeEngine::doStart(const SandboxId& id, std::uint64_t runGeneration, std
       const auto it = containers_.find(id);
       if (it == containers_.end() || it->second.seen.pid != pid || !it->second.seen.alive()) return;
       simulation_.trace("{} guest of {} dies", agent_.name(), id);
+      it->second.guestDied = true;
       end(it->second, kKilled, EndedBy::kItself);
     });
   }
@@ -214,7 +216,7 @@ Status FakeEngine::doStart(const SandboxId& id, std::uint64_t runGeneration, std
 void FakeEngine::checkRestart(FakeContainer& container, std::uint64_t runGeneration, const RestartPolicy& policy) {
   const auto& id = container.seen.sandboxId;
   ++container.restarts;
-  const bool clean = container.workload.phase == WorkloadState::Phase::kExited && container.workload.exit.code == 0 &&
+  const bool clean = !container.guestDied && container.workload.phase == WorkloadState::Phase::kExited && container.workload.exit.code == 0 &&
                      container.workload.exit.signal == 0;
   const bool tooOften = policy.maxRestarts != 0 && container.restarts > policy.maxRestarts;
   if (policy.mode == RestartMode::kNever || (policy.mode == RestartMode::kOnFailure && clean) || tooOften) {
@@ -336,6 +338,7 @@ void FakeEngine::killOne() {
   if (running.empty()) return;
   auto& chosen = *running[simulation_.random.below(running.size())];
   simulation_.trace("{} guest of {} dies", agent_.name(), chosen.seen.sandboxId);
+  chosen.guestDied = true;
   end(chosen, kKilled, EndedBy::kItself);
 }
 

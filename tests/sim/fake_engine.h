@@ -28,6 +28,7 @@ struct FakeContainer {
   int startedIn = 0;                // the engine's life in which it was started
   bool stopAsked = false;           // and it may not be known whether that was done
   bool gateTimedOut = false;        // its guest was not there in time
+  bool guestDied = false;           // and may have taken the word of its workload's end along
 };
 
 class FakeEngine final : public Runtime {

@@ -87,6 +87,7 @@ void SandboxActor::runtimeLost() {
 
 Task<Status> SandboxActor::assign(Assignment assignment) {
   record_.assignment = std::move(assignment);
+  record_.assignment.known.reset();  // for one that has no record
   restartAt_.reset();
   const auto saved = co_await save();
   wake();

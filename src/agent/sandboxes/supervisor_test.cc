@@ -278,7 +278,10 @@ class SupervisorTest : public ::testing::Test {
     EXPECT_EQ(runtime_.creates, 1);
     EXPECT_EQ(supervisor->runningCount(), 1U);
 
-    EXPECT_FALSE((co_await supervisor->assign(assignment(2, DesiredState::kStopped))).refusal);
+    auto stop = assignment(2, DesiredState::kStopped);
+    stop.known = last();
+    EXPECT_FALSE((co_await supervisor->assign(std::move(stop))).refusal);
+    EXPECT_FALSE(supervisor->find(id_)->assignment.known) << "it is for a host that has no record";
     EXPECT_TRUE(co_await waitFor(SandboxState::kStopped, 2));
     EXPECT_EQ(last().exit.value().cause, ExitCause::kStopped);
     EXPECT_EQ(last().reason, "stopped_by_user");

@@ -89,6 +89,24 @@ Assignment assignmentOf(const SandboxRecord& record) {
   return out;
 }
 
+Assignment assignmentWithMemory(const SandboxRecord& record) {
+  Assignment out = assignmentOf(record);
+  if (record.sequence == 0) return out;
+  Observation known;
+  known.sandboxId = record.id;
+  known.generation = static_cast<std::uint64_t>(record.observedGeneration);
+  known.sequence = static_cast<std::uint64_t>(record.sequence);
+  known.state = record.state;
+  known.reason = record.reason;
+  known.message = record.message;
+  known.exit = record.exit;
+  known.observedAt = record.updatedAt;
+  known.startedAt = record.startedAt;
+  known.restarts = static_cast<std::uint32_t>(record.restarts);
+  out.known = std::move(known);
+  return out;
+}
+
 bool endedByItself(const SandboxRecord& observed) {
   return isCurrent(observed) && (observed.state == SandboxState::kFailed || observed.state == SandboxState::kStopped);
 }

@@ -21,6 +21,8 @@ void showToClients(SandboxRecord& record, const HostHearing& host);
 
 // What its host is told: the whole of what is wanted, in its present generation.
 [[nodiscard]] Assignment assignmentOf(const SandboxRecord& record);
+// The same for a host that may have no record of the sandbox: with what it has told of it, should it have lost its memory.
+[[nodiscard]] Assignment assignmentWithMemory(const SandboxRecord& record);
 
 // Whether starting it again is a new start: it ended by itself in its present generation.
 [[nodiscard]] bool endedByItself(const SandboxRecord& observed);

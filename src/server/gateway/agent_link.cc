@@ -18,25 +18,6 @@ constexpr std::uint16_t kServerFault = 1011;
 constexpr Millis kAskAgain{5'000};
 constexpr std::size_t kMostUnknown = 5'000;
 
-// For a host that does not know the sandbox: with what it has told of it, should it have lost its memory.
-Assignment assignmentWithMemory(const SandboxRecord& record) {
-  Assignment out = assignmentOf(record);
-  if (record.sequence == 0) return out;
-  Observation known;
-  known.sandboxId = record.id;
-  known.generation = static_cast<std::uint64_t>(record.observedGeneration);
-  known.sequence = static_cast<std::uint64_t>(record.sequence);
-  known.state = record.state;
-  known.reason = record.reason;
-  known.message = record.message;
-  known.exit = record.exit;
-  known.observedAt = record.updatedAt;
-  known.startedAt = record.startedAt;
-  known.restarts = static_cast<std::uint32_t>(record.restarts);
-  out.known = std::move(known);
-  return out;
-}
-
 // Refused by the host in this generation: sending it again would only be refused again.
 bool isParked(const SandboxRecord& record) {
   return record.state == SandboxState::kFailed && record.reason == "spec_rejected" &&

@@ -294,7 +294,9 @@ Task<Result<std::optional<WallTime>>> SandboxService::actOnDeadlines(std::vector
 
 void SandboxService::tellHost(const SandboxRecord& record) {
   if (record.hostId.empty()) return;  // it waits for one
-  hub_.sendAssignment(record.hostId, assignmentOf(record));
+  // The host may have lost its record and be linked again, and not have been compared yet: numbers that it counts from one
+  // then would be those of what was heard before, and be taken for known.
+  hub_.sendAssignment(record.hostId, assignmentWithMemory(record));
 }
 
 void SandboxService::wakeWaiters() { events_.notify({}); }

@@ -59,6 +59,19 @@ TEST_F(SandboxServiceTest, RecordsThenTellsTheHost) {
   EXPECT_EQ(hub_.sent[0].second.generation, 1U);
 }
 
+TEST_F(SandboxServiceTest, TellsTheHostWhatItHasToldShouldItHaveLostItsMemory) {
+  addUsableHost();
+  const auto made = create().value();
+  EXPECT_FALSE(hub_.sent.at(0).second.known) << "nothing was heard of it";
+  observe(made, 1, 5, SandboxState::kStarting);
+  ASSERT_TRUE(run(service_->start(acme_, made.id))) << "a repeat, told again";
+  const auto& known = hub_.sent.at(1).second.known;
+  ASSERT_TRUE(known);
+  EXPECT_EQ(known->sequence, 5U);
+  EXPECT_EQ(known->generation, 1U);
+  EXPECT_EQ(known->state, SandboxState::kStarting);
+}
+
 TEST_F(SandboxServiceTest, SaysWhyNoHostFitsAndRecordsNothing) {
   const auto empty = create();
   ASSERT_FALSE(empty);
