@@ -4,6 +4,7 @@ import sqlite3
 
 import pytest
 
+from harness.docker_engine import PrivateDockerd
 from harness.stack import Stack
 from harness.waiting import hold, wait_until
 
@@ -121,3 +122,94 @@ def test_an_empty_sandbox_table_deletes_nothing(stack, busybox_archive):
     stack.wait_connected()
     wait_until(lambda: set(adoptable(stack)) == set(before) - {first}, 20, "the rest being told of anew")
     assert identity_of(stack, sandboxes[0]) == before[first]
+
+
+def cordon(stack, agent, wish):
+    host = stack.api.host(agent.host_id)
+    stack.api.patch(f"/api/hosts/{agent.host_id}", {"cordoned": wish}, host["version"], expect=200)
+
+
+def waiting_sandbox(stack, name):
+    body = {"blueprint": "busybox", "name": name, "waitForHost": True, "command": ["sh", "-c", "echo run >> /tmp/runs; while :; do sleep 0.1; done"]}
+    made = stack.api.post("/api/sandboxes", json=body, expect=201)
+    assert made["state"] == "requested"
+    return made
+
+
+@pytest.fixture
+def pair(docker, busybox_archive):
+    """Two hosts with an engine each, and a server that gives those that are away two seconds after its start."""
+    other = PrivateDockerd().start()
+    try:
+        with Stack(agents=1, engine=docker, server_args=["--await-hosts-seconds", "2"]) as stack:
+            stack.add_agent(docker_socket=other.socket_path)
+            stack.wait_connected()
+            stack.import_blueprint(busybox_archive)
+            yield stack
+    finally:
+        other.cleanup()
+
+
+def claims(stack):
+    return [line for line in stack.api.list_all("/api/audit") if line["action"] == "sandbox.claim"]
+
+
+def test_one_that_waits_in_the_backup_goes_to_the_host_that_has_it(stack):
+    cordon(stack, stack.agent, True)
+    sandbox, other = (waiting_sandbox(stack, name) for name in ("waits", "waits-on"))
+    copy = back_up(stack)
+    cordon(stack, stack.agent, False)
+    stack.api.wait_sandbox(sandbox["id"], "running")
+    stack.api.wait_sandbox(other["id"], "running")
+    stack.api.stop_sandbox(other["id"])
+    before = {s["id"]: identity_of(stack, s) for s in (sandbox, other)}
+    restore(stack, copy)
+    # Nobody uncordons: only the host's own word can bring them there.
+    now = stack.api.wait_sandbox(sandbox["id"], "running")
+    stopped = stack.api.wait_sandbox(other["id"], "stopped")
+    assert (now["hostId"], now["desiredState"]) == (stack.agent.host_id, "running")
+    assert (stopped["hostId"], stopped["desiredState"]) == (stack.agent.host_id, "stopped"), "the wish that the backup has lost"
+    assert stack.api.exec(now, ["cat", "/tmp/runs"]).check() == "run\n"
+    assert {s["id"]: identity_of(stack, s) for s in (sandbox, other)} == before
+    assert len(claims(stack)) == 2 and adoptable(stack) == {}
+    kinds = [event["kind"] for event in stack.api.get(f"/api/sandboxes/{sandbox['id']}/events")["items"]]
+    assert kinds[:2] == ["created", "recovered"] and "placed" not in kinds
+
+
+def test_one_that_was_placed_anew_while_its_host_was_away_goes_back_and_nothing_is_deleted(pair):
+    first, second = pair.agents
+    for agent in pair.agents:
+        cordon(pair, agent, True)
+    sandbox = waiting_sandbox(pair, "twice")
+    copy = back_up(pair)
+    cordon(pair, first, False)
+    pair.api.wait_sandbox(sandbox["id"], "running")
+    first.stop()
+    pair.server.kill()
+    for path in pair.server.data_dir.glob("server.db*"):
+        path.unlink()
+    pair.server.database().write_bytes(copy.read_bytes())
+    pair.server.start()
+    pair.wait_connected(second)
+    cordon(pair, second, False)
+    fresh = pair.api.wait_sandbox(sandbox["id"], "running")
+    assert fresh["hostId"] == second.host_id, "its host is gone for all that the server knows"
+    pair.api.exec(fresh, ["touch", "/tmp/written-here"]).check()
+    first.start()
+    wait_until(lambda: pair.api.sandbox(sandbox["id"])["hostId"] == first.host_id, 20, "it being where it lived")
+    pair.api.wait_sandbox(sandbox["id"], "running")
+    assert pair.api.exec(sandbox["id"], ["cat", "/tmp/runs"], waitMs=20_000).check() == "run\n"
+    def one_runs():
+        states = [c["State"] for agent in pair.agents for c in agent.containers()]
+        return sorted(states) == ["exited", "running"]
+    wait_until(one_runs, 20, "the second one being stopped, and kept")
+    held = wait_until(lambda: pair.api.get(f"/api/hosts/{second.host_id}/adoptable")["items"], 10)
+    assert [each["id"] for each in held] == [sandbox["id"]]
+    known = pair.api.problem("POST", f"/api/hosts/{second.host_id}/adoptable/{sandbox['id']}", 409, "already_exists")
+    assert known["reason"] == "sandbox_known"
+    # Over again it comes out the same.
+    second.restart()
+    pair.wait_connected(second)
+    wait_until(lambda: pair.api.get(f"/api/hosts/{second.host_id}/adoptable")["items"], 10)
+    assert pair.api.sandbox(sandbox["id"])["hostId"] == first.host_id and len(claims(pair)) == 1
+    assert one_runs()

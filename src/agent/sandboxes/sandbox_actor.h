@@ -67,7 +67,7 @@ class SandboxActor {
   [[nodiscard]] bool recovering() const {
     return !running() && record_.assignment.desired == DesiredState::kRunning &&
            record_.observation.state == SandboxState::kRunning &&
-           record_.observation.generation == record_.assignment.generation;
+           record_.observation.generation >= record_.assignment.rootGeneration;
   }
 
  private:

@@ -30,6 +30,7 @@ struct Options {
   std::int64_t certificateLifetime = 24 * 3600;
   PlacementRules placement;
   std::int64_t keepEventDays = 30;
+  std::int64_t awaitHosts = WaitingRoomSettings{}.awaitHosts.count();
   SandboxEventLimits events;
   bool insecureHttp = false;
 };
@@ -107,6 +108,7 @@ Result<ServerSettings> settingsFrom(const Options& options) {
   settings.portsFile = options.portsFile;
   settings.placement = options.placement;
   settings.events = options.events;
+  settings.waiting.awaitHosts = Seconds(options.awaitHosts);
   settings.events.age = std::chrono::hours(24 * options.keepEventDays);
   settings.certificateLifetime = std::chrono::seconds(options.certificateLifetime);
   GS_TRY(settings.http, ListenAddress::parse(options.http));
@@ -184,6 +186,11 @@ int run(int argc, char** argv) {
       ->capture_default_str();
   serveCommand->add_option("--keep-events", options.events.perTenant, "Events of sandboxes that are kept for each tenant, the newest")
       ->check(CLI::Range(1, 100'000'000))
+      ->capture_default_str();
+  serveCommand->add_option("--await-hosts-seconds", options.awaitHosts,
+                           "Seconds after the start in which sandboxes that waited for a host already go on waiting until every host of "
+                           "their cluster has told what it holds")
+      ->check(CLI::Range(0, 86'400))
       ->capture_default_str();
   serveCommand->add_flag("--insecure-http", options.insecureHttp, "Allow --http on an address that is not loopback");
 

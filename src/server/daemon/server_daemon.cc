@@ -56,7 +56,7 @@ ServerDaemon::ServerDaemon(asio::io_context& loop, Start start, const Clock& clo
       sandboxes_(*store_, hub_, events_, clock_, settings_.placement),
       eventPruner_(executor_, *store_, settings_.events),
       feed_(executor_, *store_, events_),
-      waiting_(executor_, *store_, sandboxes_, events_),
+      waiting_(executor_, *store_, sandboxes_, events_, hub_, clock_, settings_.waiting),
       sessions_(*store_, hub_, events_, clock_),
       deadlines_(executor_, sandboxes_, clock_, [this] { return sessions_.sandboxesInUse(); }),
       health_(clock_, [this] { return store_->checkHealth(); }) {}

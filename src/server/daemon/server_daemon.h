@@ -28,6 +28,7 @@ struct ServerSettings {
   std::chrono::seconds certificateLifetime = std::chrono::hours(24);  // of hosts' certificates
   PlacementRules placement;
   SandboxEventLimits events;
+  WaitingRoomSettings waiting;
   std::string portsFile;  // empty: none. {"http":N,"agent":N}, written when both listen
 };
 

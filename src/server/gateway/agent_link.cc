@@ -157,7 +157,9 @@ Task<void> AgentLink::reconcile(std::string agentDigest) {
   std::vector<AssignmentVersion> versions;
   for (const auto& record : *records) versions.push_back({record.id, static_cast<std::uint64_t>(record.generation)});
   // Once after a start the digest does not suffice: a database from a backup may have lost what was said in a generation.
-  const bool fully = canTellHeld_ && hub_.compared_.insert(host_).second;
+  const bool fully = canTellHeld_ && !hub_.hasReported(host_);
+  // One that cannot tell has told all that it can.
+  if (!canTellHeld_) hub_.noteReport(host_);
   if (fully || assignmentsDigest(std::move(versions)) != agentDigest) send(InventoryRequest{});
 }
 
@@ -234,25 +236,36 @@ Task<void> AgentLink::onInventory(Inventory inventory) {
     logWarn("unknown_sandbox_on_host", {{"host", host_.text()}, {"sandbox", id.text()}});
     wanted.sandboxIds.push_back(id);
   }
-  if (canTellHeld_ && !wanted.sandboxIds.empty()) send(std::move(wanted));
+  if (!canTellHeld_) co_return;
+  untold_ = std::set<SandboxId>(wanted.sandboxIds.begin(), wanted.sandboxIds.end());
+  if (untold_.empty()) hub_.noteReport(host_);
+  if (!wanted.sandboxIds.empty()) send(std::move(wanted));
 }
 
 Task<void> AgentLink::onHeldSandbox(HeldSandbox held) {
+  using Verdict = Store::Recovery::Verdict;
   const Working working(*this);
   const SandboxId id = held.assignment.sandboxId;
-  const auto outcome = co_await hub_.store_.recoverWish(host_, held.assignment);
+  auto outcome = co_await hub_.store_.recoverWish(host_, held);
   if (!outcome) {
     logWarn("held_sandbox_not_compared", {{"host", host_.text()}, {"sandbox", id.text()}, {"error", outcome.error().describe()}});
     co_return askAgainLater();
   }
-  if (*outcome == Store::WishRecovery::kUnknown) {
+  if (outcome->verdict == Verdict::kUnknown || outcome->verdict == Verdict::kYields) {
+    if (outcome->verdict == Verdict::kYields) withdraw(held.assignment);
     if (!unknown_) unknown_ = std::make_unique<std::map<SandboxId, HeldSandbox>>();
     // No more than an inventory holds, whatever an agent sends unasked.
     if (unknown_->size() < kMostUnknown) unknown_->insert_or_assign(id, std::move(held));
-    co_return;
+    co_return told(id);
   }
-  if (*outcome == Store::WishRecovery::kRecovered) {
+  if (outcome->verdict == Verdict::kRecovered) {
     logInfo("wish_recovered", {{"host", host_.text()}, {"sandbox", id.text()}, {"generation", held.assignment.generation}});
+  }
+  if (outcome->verdict == Verdict::kClaimed) {
+    logWarn("sandbox_claimed", {{"host", host_.text()}, {"sandbox", id.text()}, {"before", outcome->before.text()}});
+    send(assignmentOf(outcome->record));
+    // What it has of the sandbox is unknown to its next inventory, and is withdrawn.
+    if (!outcome->before.empty()) hub_.askInventory(outcome->before);
   }
   if (held.observation) {
     // It may have been acknowledged by the database that is no more, and is not told again by itself.
@@ -260,6 +273,21 @@ Task<void> AgentLink::onHeldSandbox(HeldSandbox held) {
     if (!taken) logWarn("observation_not_applied", {{"host", host_.text()}, {"sandbox", id.text()}, {"error", taken.error().describe()}});
   }
   hub_.events_.notify(id);
+  told(id);
+}
+
+// Another host has it. Stopped and kept: nobody asked for its destruction.
+void AgentLink::withdraw(const Assignment& held) {
+  logWarn("sandbox_elsewhere", {{"host", host_.text()}, {"sandbox", held.sandboxId.text()}, {"desired", desiredStateName(held.desired)}});
+  if (held.desired != DesiredState::kRunning) return;
+  Assignment stop = held;
+  stop.desired = DesiredState::kStopped;
+  stop.generation += 1;
+  send(std::move(stop));
+}
+
+void AgentLink::told(const SandboxId& id) {
+  if (untold_.erase(id) > 0 && untold_.empty()) hub_.noteReport(host_);
 }
 
 std::vector<HeldSandbox> AgentLink::unknownSandboxes() const {

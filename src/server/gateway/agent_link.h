@@ -7,6 +7,7 @@
 
 #include <list>
 #include <map>
+#include <set>
 
 #include "server/gateway/channel_pool.h"
 #include "server/gateway/gateway_hub.h"
@@ -60,6 +61,8 @@ class AgentLink : public std::enable_shared_from_this<AgentLink> {
   [[nodiscard]] Task<void> askAgain();
   [[nodiscard]] Task<void> onObservation(Observation observation);
   [[nodiscard]] Task<void> onHeldSandbox(HeldSandbox held);
+  void withdraw(const Assignment& held);
+  void told(const SandboxId& id);
   [[nodiscard]] Task<void> onCredentialRequest(BlobCredentialRequest request);
   [[nodiscard]] Task<Result<BlobCredentialReply>> credentialFor(Digest manifest);
   [[nodiscard]] Task<Result<std::vector<SandboxRecord>>> sandboxes();
@@ -91,6 +94,7 @@ class AgentLink : public std::enable_shared_from_this<AgentLink> {
   std::unique_ptr<std::map<std::uint64_t, std::shared_ptr<Confirmation>>> confirmations_;  // asked for and not answered
   std::uint64_t nextRequest_ = 1;
   std::unique_ptr<std::map<SandboxId, HeldSandbox>> unknown_;  // told of, and no record here; rare, hence a pointer
+  std::set<SandboxId> untold_;  // asked for since the last inventory, and not told yet
   std::list<std::string> outbound_;  // an empty deque would cost half a kilobyte
   ChannelPool channels_;
 };

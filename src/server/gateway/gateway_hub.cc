@@ -61,6 +61,14 @@ Task<Result<std::shared_ptr<WebSocket>>> GatewayHub::takeChannel(HostId host, De
   co_return co_await link->channels().take(deadline);
 }
 
+void GatewayHub::noteReport(const HostId& host) {
+  if (reported_.insert(host).second) events_.notify(SandboxId());  // somebody may have waited for that
+}
+
+void GatewayHub::askInventory(const HostId& host) {
+  if (const auto link = findLink(host)) link->send(InventoryRequest{});
+}
+
 std::vector<HeldSandbox> GatewayHub::unknownSandboxes(const HostId& host) const {
   const auto link = findLink(host);
   return link ? link->unknownSandboxes() : std::vector<HeldSandbox>();

@@ -11,6 +11,7 @@
 #include "async/task_group.h"
 #include "server/core/identity_watch.h"
 #include "server/gateway/blob_credentials.h"
+#include "server/gateway/host_reports.h"
 #include "server/gateway/link_hub.h"
 #include "server/sandboxes/sandbox_events.h"
 #include "server/store/store.h"
@@ -29,7 +30,7 @@ struct GatewaySettings {
 
 class AgentLink;
 
-class GatewayHub final : public LinkHub {
+class GatewayHub final : public LinkHub, public HostReports {
  public:
   GatewayHub(Executor executor, Store& store, SandboxEvents& events, BlobCredentials& credentials, const Clock& clock,
              GatewaySettings settings = {});
@@ -42,6 +43,8 @@ class GatewayHub final : public LinkHub {
 
   [[nodiscard]] std::vector<HeldSandbox> unknownSandboxes(const HostId& host) const override;
   [[nodiscard]] Task<Result<std::uint32_t>> confirmDeletions(HostId host, std::string fence, Deadline deadline) override;
+
+  [[nodiscard]] bool hasReported(const HostId& host) const override { return reported_.contains(host); }
 
   // Runs a link from its Hello to its end. The host was authenticated by the caller; `serialHex` is asked about again
   // when the Hello came, so that a revocation in between counts.
@@ -71,6 +74,9 @@ class GatewayHub final : public LinkHub {
            std::string disconnectReason, Ending ending);
   [[nodiscard]] Task<void> finish(std::shared_ptr<AgentLink> link, std::uint16_t code, std::string closeReason,
                                   std::string disconnectReason, Ending ending);
+  void noteReport(const HostId& host);
+  // When it is connected.
+  void askInventory(const HostId& host);
   [[nodiscard]] std::shared_ptr<AgentLink> findLink(const HostId& host) const;
   [[nodiscard]] Millis telemetryInterval() const;
 
@@ -84,7 +90,7 @@ class GatewayHub final : public LinkHub {
   std::unordered_map<HostId, std::shared_ptr<AgentLink>> links_;
   std::vector<std::weak_ptr<AgentLink>> greeting_;  // before their Hello
   std::unordered_map<HostId, Contradiction> contradictions_;  // not older than kIdentityWindow, by a minute or so
-  std::unordered_set<HostId> compared_;  // hosts that had a link since the start
+  std::unordered_set<HostId> reported_;  // HostReports
   bool stopping_ = false;
 };
 

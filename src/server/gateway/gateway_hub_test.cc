@@ -8,9 +8,11 @@ namespace {
 class HubTest : public GatewayTest {
  public:
   std::vector<std::shared_ptr<WebSocket>> kept_;
+  SecretString token_;
   // A host that has enrolled.
   void withHost(std::function<Task<void>(TestIdentity)> body) {
     const auto token = newToken(10);
+    token_ = token;
     cluster_ = defaultCluster(acme_);
     withGateway([&, token]() -> Task<void> {
       auto identity = co_await enroll(token);
@@ -27,6 +29,16 @@ class HubTest : public GatewayTest {
       const auto hello = co_await agent.hello(std::move(held), std::move(features));
       EXPECT_TRUE(hello.has_value()) << hello.error().describe();
     }
+    co_return agent;
+  }
+  // That of an agent which says that it holds that one sandbox.
+  Task<ScriptedAgent> holding(TestIdentity identity, SandboxRecord sandbox) {
+    ScriptedAgent agent{(co_await dial(identity)).value()};
+    EXPECT_TRUE(co_await agent.hello({{sandbox.id, 1}}, {"adoption"}));
+    EXPECT_TRUE(co_await agent.next<InventoryRequest>());
+    EXPECT_TRUE(co_await agent.send(Inventory{{{sandbox.id, 1}}}));
+    EXPECT_TRUE(co_await agent.next<HeldRequest>());
+    EXPECT_TRUE(co_await agent.send(HeldSandbox{assignmentFor(sandbox), std::nullopt}));
     co_return agent;
   }
   Task<HostRecord> host(const HostId& id) { co_return (co_await store_->getHost(acme_.tenantId, id)).value(); }
@@ -238,6 +250,7 @@ TEST_F(HubTest, TakesTheHostsWordWhenTheDatabaseCameFromABackup) {
     EXPECT_TRUE(co_await agent.next<InventoryRequest>());
     EXPECT_TRUE(co_await agent.send(Inventory{{{s.id, 1, 4}, {stranger.id, 3}}}));
     const auto request = co_await agent.next<HeldRequest>();
+    EXPECT_FALSE(hub_->hasReported(identity.host));
     EXPECT_EQ(request->sandboxIds.size(), 2U) << "also of the one whose generation is the same: what it said may be lost";
     Observation seen;
     seen.sandboxId = s.id;
@@ -252,7 +265,32 @@ TEST_F(HubTest, TakesTheHostsWordWhenTheDatabaseCameFromABackup) {
     EXPECT_TRUE(co_await agent.send(HeldSandbox{held, std::nullopt}));
     for (const auto deadline = soon(); hub_->unknownSandboxes(identity.host).empty() && !deadline.expired();) co_await sleepFor(Millis(2));
     EXPECT_EQ(hub_->unknownSandboxes(identity.host).at(0).assignment.generation, 3U);
+    EXPECT_TRUE(hub_->hasReported(identity.host));
     EXPECT_EQ((co_await store_->getSandbox(acme_.tenantId, s.id))->state, SandboxState::kStopped);
+  });
+}
+
+TEST_F(HubTest, StopsOnAHostWhatIsAnothersByNow) {
+  withHost([&](TestIdentity identity) -> Task<void> {
+    auto waits = newSandbox(identity.host);
+    waits.hostId = {};
+    Store::Placing placing;
+    placing.hosts.cluster = (co_await host(identity.host)).clusterId;
+    placing.choose = [](const auto&) -> Result<std::size_t> {
+      return fail(makeError(ErrorCode::kFailedPrecondition, "none").withReason("no_host_fits"));
+    };
+    placing.noHost = Store::Placing::NoHost::kWait;
+    waits = (co_await store_->placeSandbox(acme_, waits, placing)).value();
+    auto first = co_await holding(identity, waits);
+    const auto claimed = co_await first.next<Assignment>();
+    EXPECT_EQ(claimed->desired, DesiredState::kRunning);
+    EXPECT_EQ(claimed->generation, 2U);
+    auto second = co_await holding((co_await enroll(token_)).value(), waits);
+    const auto withdrawn = co_await second.next<Assignment>();
+    EXPECT_EQ(withdrawn->sandboxId, waits.id);
+    EXPECT_EQ(withdrawn->desired, DesiredState::kStopped);
+    EXPECT_EQ(withdrawn->generation, 2U);
+    EXPECT_EQ((co_await store_->getSandbox(acme_.tenantId, waits.id))->hostId, identity.host);
   });
 }
 

@@ -20,6 +20,11 @@ struct RecordingHub final : LinkHub {
   std::vector<std::pair<HostId, Assignment>> sent;
 };
 
+struct ListedReports final : HostReports {
+  bool hasReported(const HostId& host) const override { return hosts.contains(host); }
+  std::set<HostId> hosts;
+};
+
 class SandboxServiceTest : public StoreTest {
  protected:
   void SetUp() override {
@@ -42,6 +47,7 @@ class SandboxServiceTest : public StoreTest {
   }
 
   RecordingHub hub_;
+  ListedReports reports_;
   std::unique_ptr<SandboxEvents> events_;
   std::unique_ptr<SandboxService> service_;
 };
@@ -265,13 +271,53 @@ TEST_F(SandboxServiceTest, TheWaitingRoomPlacesTheOldestThatFits) {
   const auto second = create(wish).value();
   clock_.advance(Millis(1));
   const auto third = create(wish).value();
-  WaitingRoom room(loop_.get_executor(), *store_, *service_, *events_);
+  WaitingRoom room(loop_.get_executor(), *store_, *service_, *events_, reports_, clock_);
   room.begin();
   addUsableHost();
   events_->notify({});
   runUntil([&] { return !hub_.sent.empty(); });
   EXPECT_EQ(hub_.sent[0].second.sandboxId, second.id);
   EXPECT_EQ(read(third).state, SandboxState::kRequested) << "the host is full";
+  run(room.stop());
+}
+
+TEST_F(SandboxServiceTest, TheWaitingRoomAsksTheHostsFirstAboutWhatWaitedBeforeTheStart) {
+  SandboxWish wish;
+  wish.noHost = Store::Placing::NoHost::kWait;
+  const auto before = create(wish).value();
+  const auto silent = addUsableHost("silent");
+  const auto usable = addUsableHost("usable");
+  reports_.hosts.insert(usable.id);
+  clock_.advance(Millis(1));
+  WaitingRoom room(loop_.get_executor(), *store_, *service_, *events_, reports_, clock_);
+  room.begin();
+  auto late = create(SandboxWish{}).value();
+  EXPECT_FALSE(late.hostId.empty()) << "what is new cannot be anywhere";
+  hub_.sent.clear();
+  events_->notify({});
+  runUntil([&] { return room.rounds() >= 2; });
+  EXPECT_EQ(read(before).state, SandboxState::kRequested);
+  reports_.hosts.insert(silent.id);
+  events_->notify({});
+  runUntil([&] { return !hub_.sent.empty(); });
+  EXPECT_EQ(hub_.sent[0].second.sandboxId, before.id);
+  run(room.stop());
+}
+
+TEST_F(SandboxServiceTest, TheWaitingRoomGivesHostsThatAreGoneOnlySoMuchTime) {
+  SandboxWish wish;
+  wish.noHost = Store::Placing::NoHost::kWait;
+  const auto before = create(wish).value();
+  addUsableHost();
+  clock_.advance(Millis(1));
+  WaitingRoom room(loop_.get_executor(), *store_, *service_, *events_, reports_, clock_, {Seconds(45)});
+  room.begin();
+  runUntil([&] { return room.rounds() >= 1; });
+  EXPECT_EQ(read(before).state, SandboxState::kRequested);
+  clock_.advance(Seconds(45));
+  events_->notify({});
+  runUntil([&] { return !hub_.sent.empty(); });
+  EXPECT_EQ(hub_.sent[0].second.sandboxId, before.id);
   run(room.stop());
 }
 

@@ -113,18 +113,6 @@ Status judgeHost(Database& db, const SandboxRecord& s, WallTime now) {
   return after == host->trial ? Status{} : writeTrial(db, s.hostId, after);
 }
 
-// It has a fresh root from a blueprint that the backup is too old to know of. When that was not imported again, the record
-// goes on naming the old one, which costs nothing before the next fresh root.
-Status takeBlueprint(Database& db, SandboxRecord& s, const Digest& manifest) {
-  GS_CHECK(db.query("SELECT id, name FROM blueprint WHERE tenant_id = $1 AND manifest_digest = $2 ORDER BY created_at DESC, id LIMIT 1",
-                    {bind(s.tenantId), manifest.text()}, [&](const Row& row) {
-                      s.blueprintId = BlueprintId::trusted(row.text(0));
-                      s.spec.blueprintName = row.text(1);
-                      s.spec.manifest = manifest;
-                    }));
-  return {};
-}
-
 }  // namespace
 
 Task<Result<SandboxRecord>> SqlStore::applyObservation(HostId host, Observation observation) {
@@ -172,32 +160,6 @@ Task<Result<SandboxRecord>> SqlStore::refuseAssignment(HostId host, SandboxId id
     GS_CHECK(recordEvent(db, row, SandboxEventKind::kRefused, host.text(), now));
     GS_CHECK(judgeHost(db, s, now));
     return row.shown();
-  });
-}
-
-Task<Result<Store::WishRecovery>> SqlStore::recoverWish(HostId host, Assignment held) {
-  return thread_.transact([host = std::move(host), held = std::move(held),
-                           now = clock_.wallNow()](Database& db) -> Result<WishRecovery> {
-    auto row = readSandboxOn(db, host, held.sandboxId);
-    if (!row && row.error().code == ErrorCode::kNotFound) return WishRecovery::kUnknown;
-    if (!row) return fail(std::move(row).error());
-    SandboxRecord& s = row->observed;
-    const auto generation = static_cast<std::int64_t>(held.generation);
-    if (generation <= s.generation) return WishRecovery::kNothingNew;
-    const std::string detail = fmt::format("{}: generation {} to {}, {} to {}", s.name, s.generation, generation,
-                                           desiredStateName(s.desired), desiredStateName(held.desired));
-    s.generation = generation;
-    s.desired = held.desired;
-    s.desiredBy = host.text();
-    s.stopGrace = held.stopGrace;
-    s.rootGeneration = static_cast<std::int64_t>(held.rootGeneration);
-    if (held.spec.manifest != s.spec.manifest) GS_CHECK(takeBlueprint(db, s, held.spec.manifest));
-    s.updatedAt = now;
-    s.version += 1;
-    GS_CHECK(updateSandbox(db, s));
-    GS_CHECK(recordEvent(db, *row, SandboxEventKind::kRecovered, host.text(), now));
-    GS_CHECK(audit(db, s.tenantId, host.text(), {"sandbox.recover", s.id.text(), detail}, now));
-    return WishRecovery::kRecovered;
   });
 }
 

@@ -4,7 +4,7 @@
 //   host_store.cc      hosts as people see them      link_store.cc       enrollment, certificates, links
 //   blueprint_store.cc blueprints                    sandbox_store.cc    sandboxes as people see them
 //   observation_store.cc what hosts say of sandboxes audit_store.cc      audit, health
-//   waiting_store.cc   sandboxes that wait for a host
+//   waiting_store.cc   sandboxes that wait for a host recovery_store.cc   what hosts know and an older database does not
 //   event_store.cc    what happened to sandboxes     root_store.cc       fresh root file systems
 //   archive_store.cc  sandboxes away from any host   deadline_store.cc   expiry and idle stop
 //   repeat_rows.cc    creations by the client's key
@@ -95,7 +95,8 @@ class SqlStore final : public Store {
   Task<Result<DeadlineSweep>> actOnDeadlines(std::vector<SandboxId> inUse) override;
   Task<Result<std::vector<SandboxRecord>>> sandboxesOnHost(HostId id) override;
   Task<Result<SandboxRecord>> applyObservation(HostId host, Observation observation) override;
-  Task<Result<WishRecovery>> recoverWish(HostId host, Assignment held) override;
+  Task<Result<Recovery>> recoverWish(HostId host, HeldSandbox held) override;
+  Task<Result<std::vector<HostId>>> hostIds(ClusterId cluster) override;
   Task<Status> adoptSandbox(Actor actor, SandboxRecord record) override;
   Task<Result<SandboxRecord>> refuseAssignment(HostId host, SandboxId id, std::int64_t generation,
                                                std::string message) override;

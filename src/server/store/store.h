@@ -15,6 +15,7 @@
 #include "async/task.h"
 #include "server/core/records.h"
 #include "server/core/sandbox_event.h"
+#include "wire/messages.h"
 
 namespace gs {
 
@@ -256,9 +257,22 @@ class Store {
   [[nodiscard]] virtual Task<Result<SandboxRecord>> applyObservation(HostId host, Observation observation) = 0;
   // What the host holds of a sandbox, towards a database that may have come from a backup. Of a higher generation than the
   // record's: the wish, the blueprint and the generation are taken over (audited), so that nothing is undone; else nothing
-  // changes. kUnknown: there is no record of it on this host.
-  enum class WishRecovery : std::uint8_t { kUnknown, kNothingNew, kRecovered };
-  [[nodiscard]] virtual Task<Result<WishRecovery>> recoverWish(HostId host, Assignment held) = 0;
+  // changes. Where the record has it on no host or on another one, core/claim.h decides: claimed, it is on this host from
+  // now on, in a new generation (audited). A repeat: kNothingNew.
+  struct Recovery {
+    enum class Verdict : std::uint8_t {
+      kUnknown,  // there is no record of it that has to do with this host
+      kNothingNew,
+      kRecovered,
+      kClaimed,
+      kYields,  // it is another host's: what runs here is to be stopped, and kept
+    } verdict = Verdict::kUnknown;
+    SandboxRecord record{};  // claimed only
+    HostId before{};         // claimed only: the host that it was taken from; empty: it had none
+  };
+  [[nodiscard]] virtual Task<Result<Recovery>> recoverWish(HostId host, HeldSandbox held) = 0;
+  // Every host of the cluster that was not removed.
+  [[nodiscard]] virtual Task<Result<std::vector<HostId>>> hostIds(ClusterId cluster) = 0;
   // Records a sandbox that its host holds already, with the observation and the generations that are in `record`.
   // kAlreadyExists: the name is taken, or the id has a record (reason sandbox_known). Otherwise as insertSandbox.
   [[nodiscard]] virtual Task<Status> adoptSandbox(Actor actor, SandboxRecord record) = 0;
