@@ -150,6 +150,11 @@ def pair(docker, busybox_archive):
         other.cleanup()
 
 
+def settled(sandbox):
+    """Its state, once its host has said it of the present generation."""
+    return sandbox["state"] if sandbox["observedGeneration"] == sandbox["generation"] else ""
+
+
 def claims(stack):
     return [line for line in stack.api.list_all("/api/audit") if line["action"] == "sandbox.claim"]
 
@@ -165,8 +170,9 @@ def test_one_that_waits_in_the_backup_goes_to_the_host_that_has_it(stack):
     before = {s["id"]: identity_of(stack, s) for s in (sandbox, other)}
     restore(stack, copy)
     # Nobody uncordons: only the host's own word can bring them there.
-    now = stack.api.wait_sandbox(sandbox["id"], "running")
-    stopped = stack.api.wait_sandbox(other["id"], "stopped")
+    wait_until(lambda: settled(stack.api.sandbox(sandbox["id"])) == "running", 20, "the one that runs")
+    wait_until(lambda: settled(stack.api.sandbox(other["id"])) == "stopped", 20, "the one that was stopped")
+    now, stopped = (stack.api.sandbox(s["id"]) for s in (sandbox, other))
     assert (now["hostId"], now["desiredState"]) == (stack.agent.host_id, "running")
     assert (stopped["hostId"], stopped["desiredState"]) == (stack.agent.host_id, "stopped"), "the wish that the backup has lost"
     assert stack.api.exec(now, ["cat", "/tmp/runs"]).check() == "run\n"
@@ -197,8 +203,8 @@ def test_one_that_was_placed_anew_while_its_host_was_away_goes_back_and_nothing_
     pair.api.exec(fresh, ["touch", "/tmp/written-here"]).check()
     first.start()
     wait_until(lambda: pair.api.sandbox(sandbox["id"])["hostId"] == first.host_id, 20, "it being where it lived")
-    pair.api.wait_sandbox(sandbox["id"], "running")
-    assert pair.api.exec(sandbox["id"], ["cat", "/tmp/runs"], waitMs=20_000).check() == "run\n"
+    wait_until(lambda: settled(pair.api.sandbox(sandbox["id"])) == "running", 20, "its host having found it again")
+    assert pair.api.exec(sandbox["id"], ["cat", "/tmp/runs"]).check() == "run\n"
     def one_runs():
         states = [c["State"] for agent in pair.agents for c in agent.containers()]
         return sorted(states) == ["exited", "running"]
