@@ -248,6 +248,10 @@ Result<Assignment> read(const pb::Assignment& in) {
 
 namespace gs {
 
+bool isObservable(SandboxState state) {
+  return std::ranges::find(wire::kObserved, state, &wire::WireState::state) != std::end(wire::kObserved);
+}
+
 std::string encode(const Assignment& message) { return wire::serialize<wire::pb::Assignment>(message); }
 std::string encode(const Observation& message) { return wire::serialize<wire::pb::Observation>(message); }
 

@@ -36,6 +36,8 @@ enum class SandboxState : std::uint8_t {
 [[nodiscard]] std::string_view sandboxStateName(SandboxState state);  // "provisioning"
 [[nodiscard]] Result<DesiredState> parseDesiredState(std::string_view name);
 [[nodiscard]] Result<SandboxState> parseSandboxState(std::string_view name);
+// Whether a host can have said it; the others are states of the control plane alone, and no message can carry them.
+[[nodiscard]] bool isObservable(SandboxState state);
 
 struct Resources {
   std::uint32_t cpuMillis = 1000;

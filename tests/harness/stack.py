@@ -250,6 +250,11 @@ class Stack:
         """For blueprints made by other ways: their images are removed from the engine at the end."""
         self._image_references.add(self.image_reference(blueprint))
 
+    def remove_images(self, keep):
+        """Those that were remembered and are of none of the blueprints to keep."""
+        gone = self._image_references - {self.image_reference(blueprint) for blueprint in keep}
+        self._image_references -= {reference for reference in gone if self.engine.remove_image(reference)}
+
     @staticmethod
     def image_reference(blueprint):
         return f"{IMAGE_REPOSITORY}:{blueprint['digest'].removeprefix('sha256:')}"

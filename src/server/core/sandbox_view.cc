@@ -91,7 +91,8 @@ Assignment assignmentOf(const SandboxRecord& record) {
 
 Assignment assignmentWithMemory(const SandboxRecord& record) {
   Assignment out = assignmentOf(record);
-  if (record.sequence == 0) return out;
+  // What is told of one that is placed anew is of its life before, perhaps on another host.
+  if (record.sequence == 0 || !isObservable(record.state)) return out;
   Observation known;
   known.sandboxId = record.id;
   known.generation = static_cast<std::uint64_t>(record.observedGeneration);

@@ -241,6 +241,44 @@ TEST_F(HubTest, SendsOnlyWhatDiffersAfterAReconnect) {
   });
 }
 
+TEST_F(HubTest, SendsAHostWithoutMemoryOnlyWhatAHostCanHaveSaid) {
+  withHost([&](TestIdentity identity) -> Task<void> {
+    const std::vector<std::string> features{"exec", "archive"};
+    const auto kept = co_await insert(newSandbox(identity.host, "kept"));
+    const auto moved = co_await insert(newSandbox(identity.host, "moved"));
+    auto agent = co_await connected(identity, {}, features);
+    for (const auto& id : {kept.id, moved.id}) {
+      Observation seen;
+      seen.sandboxId = id;
+      seen.generation = 1;
+      seen.sequence = 7;
+      seen.state = SandboxState::kRunning;
+      seen.observedAt = now();
+      EXPECT_TRUE(co_await agent.send(seen));
+      EXPECT_TRUE(co_await agent.next<ObservationAck>());
+    }
+    // Archived and placed anew, on the same host: what is told of it is of a life that is over.
+    EXPECT_TRUE(co_await store_->archive(acme_, moved.id, Millis(5)));
+    EXPECT_TRUE(co_await store_->finishArchive(identity.host, moved.id, {2, Digest::of("{}"), "{}", "{}", 100, 10}));
+    Store::Placing placing;
+    placing.hosts = {moved.clusterId, std::nullopt, moved.spec.manifest};
+    placing.choose = [](const std::vector<HostLoad>&) -> Result<std::size_t> { return 0U; };
+    const auto restored = co_await store_->restore(acme_, moved.id, placing);
+    EXPECT_FALSE(isObservable(restored->state));
+    EXPECT_EQ(restored->sequence, 7);
+    agent = co_await connected(identity, {}, features);
+    EXPECT_TRUE(co_await agent.next<InventoryRequest>());
+    EXPECT_TRUE(co_await agent.send(Inventory{}));
+    bool isSent = false;
+    while (!isSent) {
+      const auto sent = co_await agent.next<Assignment>();
+      if (!sent) co_return ADD_FAILURE() << "an assignment that cannot be read";
+      EXPECT_EQ(sent->known.has_value(), sent->sandboxId == kept.id);
+      isSent = sent->sandboxId == moved.id && sent->desired == DesiredState::kRunning;
+    }
+  });
+}
+
 TEST_F(HubTest, TakesTheHostsWordWhenTheDatabaseCameFromABackup) {
   withHost([&](TestIdentity identity) -> Task<void> {
     const auto s = co_await insert(newSandbox(identity.host));
