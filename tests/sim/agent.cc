@@ -9,6 +9,9 @@ namespace gs::sim {
 namespace {
 
 constexpr const char* kEpochKey = "link_epoch";
+// When a link has lasted for so long, the agent knows for ever that it was there: it has had time to write that down.
+constexpr Millis kLinkSettles{2'000};
+constexpr Millis kWritten{4'000};
 
 std::shared_ptr<Database> journalDatabase() {
   static DatabasePool pool(std::vector<Migration>(std::begin(kJournalMigrations), std::end(kJournalMigrations)));
@@ -20,14 +23,17 @@ std::shared_ptr<Database> journalDatabase() {
 SimAgent::SimAgent(Simulation& simulation, Ledger& ledger, Network& network, SimServer& server, std::size_t index)
     : Process(simulation, fmt::format("host{}", index)),
       hostId(HostId::make()),
-      engine(simulation, ledger, *this, [this](const SandboxId& id) { return held(id); }),
+      engine(simulation, ledger, *this, {[this](const SandboxId& id) { return held(id); }, [this] { return outOfReachFor(); }}),
       disk(simulation, *this),
       ledger_(ledger),
       network_(network),
       server_(server),
       index_(index),
-      database_(journalDatabase(), disk),
-      journal_(database_) {}
+      file_(journalDatabase()),
+      database_(file_, disk),
+      journal_(database_),
+      reachedLast_(simulation.machine.nanoseconds()),
+      reachedKnown_(reachedLast_) {}
 
 std::optional<AgentSandboxRecord> SimAgent::held(const SandboxId& id) const {
   const auto* record = supervisor_ ? supervisor_->find(id) : nullptr;
@@ -51,8 +57,13 @@ Task<Status> SimAgent::start() {
                      hostId,
                      fmt::format("boot-{}", boots_),
                      "/guest"};
+  parts.linkDownFor = [this] { return linkWatch_->downFor(); };
   supervisor_ = std::make_unique<Supervisor>(std::move(parts), [this](const Observation& o) { told(o); });
+  linkWatch_ = std::make_unique<LinkWatch>(simulation_.executor(), journal_, clock, fmt::format("boot-{}", boots_),
+                                           LinkWatch::Sandboxes{[this] { return supervisor_->mindsTheLink(); }, [this] { supervisor_->linkChanged(); }});
+  GS_CO_CHECK(co_await linkWatch_->recover());
   GS_CO_CHECK(co_await supervisor_->recover());
+  linkWatch_->begin();
   recovered_ = true;
   checkFence("after a restart");
   HostIdentity identity;
@@ -66,8 +77,10 @@ Task<Status> SimAgent::start() {
 Task<void> SimAgent::unwind() {
   if (link_) co_await link_->stop();
   if (tasks_) co_await tasks_->cancelAndJoin();
+  if (linkWatch_) co_await linkWatch_->stop();
   if (supervisor_) co_await supervisor_->stop();
   link_.reset();
+  linkWatch_.reset();
   tasks_.reset();
   supervisor_.reset();
 }
@@ -101,6 +114,8 @@ Task<void> SimAgent::tear() {
 
 void SimAgent::died() {
   recovered_ = false;
+  reachEnds();
+  forgetReach();
   network_.processDied(*this);
 }
 
@@ -161,6 +176,45 @@ Task<AssignmentAck> SimAgent::assign(Assignment assignment) {
 void SimAgent::linkUp(std::uint64_t epoch) {
   supervisor_->linkUp();
   tasks_->spawn("remember epoch", rememberEpoch(epoch));
+  if (alive()) linkedSince_ = simulation_.machine.nanoseconds();
+  linkWatch_->linkUp();
+}
+
+void SimAgent::linkDown() {
+  reachEnds();
+  linkWatch_->linkDown();
+}
+
+void SimAgent::reachEnds() {
+  if (linkedSince_ && lasted(*linkedSince_) >= kLinkSettles) {
+    settledLast_ = *linkedSince_ + std::chrono::nanoseconds(kLinkSettles).count();
+    reachedLast_ = simulation_.machine.nanoseconds();
+  }
+  linkedSince_.reset();
+}
+
+// What it could not write down it does not know when it comes back, and takes that link for a part of the outage.
+void SimAgent::forgetReach() {
+  const auto word = file_->queryOne("SELECT value FROM agent_state WHERE key = 'link_outage'", {}, [](const Row& row) { return row.text(0); });
+  std::int64_t writtenAt = 0;
+  if (word && *word) {
+    const auto begin = (*word)->find(' ') + 1;
+    std::from_chars((*word)->data() + begin, (*word)->data() + (*word)->size(), writtenAt);
+  }
+  const auto time = reachedLast_ - settledLast_;
+  const bool hadTime = time >= std::chrono::nanoseconds(kWritten).count() && !disk.wasFull(settledLast_);
+  if (writtenAt * 1'000'000 >= settledLast_ || hadTime) reachedKnown_ = reachedLast_;
+  reachedLast_ = reachedKnown_;
+}
+
+Millis SimAgent::outOfReachFor() const {
+  if (linkedSince_ && lasted(*linkedSince_) >= kLinkSettles) return Millis(0);
+  return lasted(reachedLast_) + jumped_;
+}
+
+void SimAgent::clockJumps(Millis by) {
+  clock.shift += by;
+  jumped_ += std::max(by, Millis(0));
 }
 
 Task<void> SimAgent::rememberEpoch(std::uint64_t epoch) { [[maybe_unused]] const auto saved = co_await journal_.writeValue(kEpochKey, fmt::format("{}", epoch)); }

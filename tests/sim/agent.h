@@ -28,6 +28,11 @@ class SimAgent final : public Process, private LinkDelegate, private BlueprintPr
   void tearARow();
   // Nothing when it is not up.
   [[nodiscard]] Supervisor* supervisor() { return alive() && recovered_ ? supervisor_.get() : nullptr; }
+  [[nodiscard]] std::optional<AgentSandboxRecord> held(const SandboxId& id) const;
+  // For how long the control plane has been out of reach, at least: by the time, not by what the agent remembers of it. A
+  // link that does not last a moment ends nothing.
+  [[nodiscard]] Millis outOfReachFor() const;
+  void clockJumps(Millis by);
   [[nodiscard]] bool linked() const { return alive() && link_ && link_->connected(); }
 
  protected:
@@ -44,12 +49,15 @@ class SimAgent final : public Process, private LinkDelegate, private BlueprintPr
   void acknowledge(const SandboxId& id, std::uint64_t sequence) override { supervisor_->acknowledge(id, sequence); }
   void openChannels(std::vector<SecretString>) override {}
   void linkUp(std::uint64_t epoch) override;
+  void linkDown() override;
   void identityRenewed(const HostIdentity&) override {}
   [[nodiscard]] Task<Result<CacheHandle>> ensureLocal(Digest manifest, Deadline deadline) override;
 
   void told(const Observation& observation);
   [[nodiscard]] Task<void> rememberEpoch(std::uint64_t epoch);
-  [[nodiscard]] std::optional<AgentSandboxRecord> held(const SandboxId& id) const;
+  void reachEnds();
+  void forgetReach();
+  [[nodiscard]] Millis lasted(std::int64_t since) const { return Millis((simulation_.machine.nanoseconds() - since) / 1'000'000); }
   [[nodiscard]] Task<void> tear();
   void checkFence(std::string_view when);
 
@@ -61,9 +69,16 @@ class SimAgent final : public Process, private LinkDelegate, private BlueprintPr
   std::uint64_t lastEpoch_ = 0;
   bool recovered_ = false;
   bool torn_ = false;
+  std::shared_ptr<Database> file_;
   DatabaseThread database_;
   Journal journal_;
+  std::optional<std::int64_t> linkedSince_;
+  std::int64_t settledLast_ = 0;  // when a link had lasted for some time, and
+  std::int64_t reachedLast_ = 0;  // when it ended
+  std::int64_t reachedKnown_ = 0;  // the same, as far as an agent could know that died
+  Millis jumped_{0};              // its clock, forward: over a reboot of the host nothing else tells the time
   std::unique_ptr<Supervisor> supervisor_;
+  std::unique_ptr<LinkWatch> linkWatch_;
   std::unique_ptr<ControlLink> link_;
   std::unique_ptr<TaskGroup> tasks_;
   std::map<SandboxId, std::uint64_t> accepted_;  // newest generation that this host said it has

@@ -13,5 +13,6 @@
 
 #define SandboxRecord AgentSandboxRecord
 #include "agent/core/sandbox_model.h"
+#include "agent/sandboxes/link_watch.h"
 #include "agent/sandboxes/supervisor.h"
 #undef SandboxRecord

@@ -35,8 +35,8 @@ struct FakeEngine::Watch final : RuntimeWatch {
   std::shared_ptr<Watcher> watcher;
 };
 
-FakeEngine::FakeEngine(Simulation& simulation, Ledger& ledger, Process& agent, HeldRecord heldBy)
-    : simulation_(simulation), ledger_(ledger), agent_(agent), heldBy_(std::move(heldBy)) {}
+FakeEngine::FakeEngine(Simulation& simulation, Ledger& ledger, Process& agent, Host host)
+    : simulation_(simulation), ledger_(ledger), agent_(agent), host_(std::move(host)) {}
 
 // The shape of every call: asked, done after a moment, answered after another, each of which may go wrong.
 template <class R>
@@ -102,7 +102,7 @@ Task<Status> FakeEngine::create(ContainerPlan plan, Deadline deadline) {
 }
 
 Task<Status> FakeEngine::start(SandboxId id, Deadline deadline) {
-  const auto held = heldBy_(id);
+  const auto held = host_.held(id);
   const auto generation = held ? held->runGeneration : 0;
   const auto policy = held ? held->assignment.spec.restart : RestartPolicy();
   const auto before = containers_.find(id);
@@ -112,14 +112,24 @@ Task<Status> FakeEngine::start(SandboxId id, Deadline deadline) {
   });
 }
 
-Task<Status> FakeEngine::stop(SandboxId id, Millis, Deadline deadline) {
-  const auto held = heldBy_(id);
+bool FakeEngine::mayEnd(const SandboxId& id) {
+  const auto held = host_.held(id);
+  if (!held) return false;
+  const auto found = containers_.find(id);
+  const Millis after = held->assignment.spec.stopAfterDisconnect;
+  if (found != containers_.end() && after != Millis(0) && host_.outOfReachFor() >= after) found->second.disconnectStop = true;
+  // What was begun is finished, whatever comes.
+  if (found != containers_.end() && found->second.disconnectStop) return true;
   // Or a start that was late made it run although its end is wanted.
-  const bool mayEnd = held && (held->failedGeneration == held->assignment.generation || held->assignment.desired != DesiredState::kRunning);
+  return held->failedGeneration == held->assignment.generation || held->assignment.desired != DesiredState::kRunning;
+}
+
+Task<Status> FakeEngine::stop(SandboxId id, Millis, Deadline deadline) {
+  const bool may = mayEnd(id);
   if (const auto found = containers_.find(id); found != containers_.end()) found->second.stopAsked = true;
   const auto asked = containers_.find(id);
   const int pid = asked == containers_.end() ? 0 : asked->second.seen.pid;
-  return call<void>("stop", id, deadline, [this, id, mayEnd, pid] { return doStop(id, mayEnd, pid); });
+  return call<void>("stop", id, deadline, [this, id, may, pid] { return doStop(id, may, pid); });
 }
 
 Task<Status> FakeEngine::remove(SandboxId id, Deadline deadline) {
@@ -192,7 +202,7 @@ Status FakeEngine::doStart(const SandboxId& id, std::uint64_t runGeneration, std
   container.startedIn = life_;
   container.stopAsked = false;
   container.gateTimedOut = false;
-  container.guestDied = false;
+  container.guestDied = container.disconnectStop = container.endBegun = false;
   container.gateOpen = false;
   container.workload = {};
   container.seen.phase = ContainerPhase::kRunning;
@@ -225,6 +235,22 @@ void FakeEngine::checkRestart(FakeContainer& container, std::uint64_t runGenerat
   }
 }
 
+bool FakeEngine::isWanted(const FakeContainer& container, bool mayEnd) {
+  const auto& id = container.seen.sandboxId;
+  return !ledger_.restored() && ledger_.newestEnd(id) <= endsUsed_[id] && !container.gateTimedOut && !container.endBegun && !mayEnd;
+}
+
+void FakeEngine::workloadStopAsked(const SandboxId& id) {
+  const auto found = containers_.find(id);
+  if (found == containers_.end() || !found->second.seen.alive()) return;
+  auto& container = found->second;
+  if (container.workload.phase == WorkloadState::Phase::kRunning && isWanted(container, mayEnd(id))) {
+    simulation_.violate("no needless end", fmt::format("{} runs, is wanted, and its workload is told to end", id));
+  }
+  endsUsed_[id] = ledger_.newestEnd(id);
+  container.endBegun = true;
+}
+
 Status FakeEngine::doStop(const SandboxId& id, bool mayEnd, int askedOf) {
   const auto found = containers_.find(id);
   if (found == containers_.end()) return fail(ErrorCode::kNotFound, "no such container");
@@ -236,12 +262,9 @@ Status FakeEngine::doStop(const SandboxId& id, bool mayEnd, int askedOf) {
     end(container, kKilled, EndedBy::kAgent);
     return {};
   }
-  const auto newestEnd = ledger_.newestEnd(id);
   const bool workloadOver = container.workload.phase == WorkloadState::Phase::kExited;
-  if (!ledger_.restored() && newestEnd <= endsUsed_[id] && !workloadOver && !container.gateTimedOut && !mayEnd) {
-    simulation_.violate("no needless end", fmt::format("{} runs, is wanted, and is stopped", id));
-  }
-  if (!workloadOver) endsUsed_[id] = newestEnd;
+  if (!workloadOver && isWanted(container, mayEnd)) simulation_.violate("no needless end", fmt::format("{} runs, is wanted, and is stopped", id));
+  if (!workloadOver) endsUsed_[id] = ledger_.newestEnd(id);
   end(container, kKilled, workloadOver ? EndedBy::kItself : EndedBy::kAgent);
   return {};
 }

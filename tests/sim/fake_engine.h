@@ -28,14 +28,19 @@ struct FakeContainer {
   int startedIn = 0;                // the engine's life in which it was started
   bool stopAsked = false;           // and it may not be known whether that was done
   bool gateTimedOut = false;        // its guest was not there in time
+  bool disconnectStop = false;      // it was stopped because the control plane was out of reach
+  bool endBegun = false;            // somebody with the right to it told the workload to end
   bool guestDied = false;           // and may have taken the word of its workload's end along
 };
 
 class FakeEngine final : public Runtime {
  public:
-  // `heldBy` gives what the agent has on record; nothing: no such record.
-  using HeldRecord = std::function<std::optional<AgentSandboxRecord>(const SandboxId&)>;
-  FakeEngine(Simulation& simulation, Ledger& ledger, Process& agent, HeldRecord heldBy);
+  // What is asked of the agent.
+  struct Host {
+    std::function<std::optional<AgentSandboxRecord>(const SandboxId&)> held;  // what it has on record; nothing: no such record
+    std::function<Millis()> outOfReachFor;                                    // the control plane, by the time
+  };
+  FakeEngine(Simulation& simulation, Ledger& ledger, Process& agent, Host host);
 
   // What an engine may do for a while.
   enum class Outage : std::uint8_t {
@@ -84,6 +89,12 @@ class FakeEngine final : public Runtime {
   void checkRestart(FakeContainer& container, std::uint64_t runGeneration, const RestartPolicy& policy);
   void endAll();
   void down();
+  // Whether the agent may end its run now, whatever the newest wish is: it failed, is wanted ended, or the control plane
+  // has been out of reach for long enough.
+  [[nodiscard]] bool mayEnd(const SandboxId& id);
+  // A guest's workload is told to end.
+  void workloadStopAsked(const SandboxId& id);
+  [[nodiscard]] bool isWanted(const FakeContainer& container, bool mayEnd);
   [[nodiscard]] Status doStop(const SandboxId& id, bool mayEnd, int askedOf);
   [[nodiscard]] Status doRemove(const SandboxId& id);
   void end(FakeContainer& container, int code, EndedBy by);
@@ -94,7 +105,7 @@ class FakeEngine final : public Runtime {
   Simulation& simulation_;
   Ledger& ledger_;
   Process& agent_;
-  HeldRecord heldBy_;
+  Host host_;
   std::map<SandboxId, FakeContainer> containers_;
   std::map<SandboxId, std::uint64_t> endsUsed_;  // generations whose wish for an end was carried out
   std::vector<FakeGuest*> guests_;  // in order of creation

@@ -83,6 +83,7 @@ Task<Result<std::unique_ptr<GuestExec>>> FakeGuest::startExec(ProcessSpec, Deadl
 
 Task<Status> FakeGuest::stopWorkload(Millis grace) {
   if (!state_.connected || !agent_.alive()) co_return fail(ErrorCode::kUnavailable, "not connected");
+  engine_.workloadStopAsked(id_);
   const bool obeys = simulation_.random.chance(700);
   const auto when = obeys ? simulation_.random.between(Millis(1), Millis(200)) : grace;
   simulation_.after(when, [engine = &engine_, id = id_, pid = *expected_, obeys] { engine->endWorkload(id, pid, {0, obeys ? SIGTERM : SIGKILL, ""}); });

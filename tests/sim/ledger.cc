@@ -1,5 +1,7 @@
 #include "ledger.h"
 
+#include "server/core/records.h"
+
 namespace gs::sim {
 
 void Ledger::creationAnswered(const SandboxId& id) {
@@ -15,8 +17,26 @@ void Ledger::assignmentArrived(const std::string& host, const Assignment& assign
     simulation_.violate("fence", fmt::format("generation {} of {} means {} and {}", assignment.generation, assignment.sandboxId,
                                              desiredStateName(it->second), desiredStateName(assignment.desired)));
   }
+  if (isNew || restored_) checkDeadlines(assignment);
   if (assignment.desired == DesiredState::kDeleted && !wishes_[assignment.sandboxId].deletionAsked) {
     simulation_.violate("authority", fmt::format("{} is told to delete {}, which nobody asked for", host, assignment.sandboxId));
+  }
+}
+
+// What nobody asked for now was asked for in advance, and is not done before its time.
+void Ledger::checkDeadlines(const Assignment& assignment) {
+  if (assignment.desired != DesiredState::kStopped && assignment.desired != DesiredState::kDeleted) return;
+  const auto wisher = findWisher_(assignment.sandboxId, assignment.generation);
+  if (!wisher) return;
+  if (wisher->actor == kTtlActor) {
+    if (const auto why = deadlines.whyNotExpired(wisher->name, wisher->at); !why.empty()) {
+      simulation_.violate("deadline", fmt::format("{} is deleted as expired: {}", assignment.sandboxId, why));
+    }
+    deletionAsked(assignment.sandboxId);
+  } else if (wisher->actor == kIdleActor) {
+    if (const auto why = deadlines.whyNotIdle(wisher->name, wisher->at); !why.empty()) {
+      simulation_.violate("deadline", fmt::format("{} is stopped as idle: {}", assignment.sandboxId, why));
+    }
   }
 }
 
@@ -48,6 +68,7 @@ void Ledger::observationTold(const std::string& host, const Observation& observa
 
 void Ledger::databaseRestored() {
   restored_ = true;
+  deadlines.databaseRestored();
   stored_.clear();
   everStored_.clear();
   for (auto& [id, wish] : wishes_) {

@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "deadlines.h"
 #include "simulation.h"
 #include "wire/messages.h"
 
@@ -14,10 +15,12 @@ namespace gs::sim {
 
 class Ledger {
  public:
-  explicit Ledger(Simulation& simulation) : simulation_(simulation) {}
+  explicit Ledger(Simulation& simulation) : deadlines(simulation), simulation_(simulation) {}
+
+  Deadlines deadlines;
 
   struct Wish {
-    bool deletionAsked = false;  // a request was made, whatever became of it
+    bool deletionAsked = false;  // a request was made, whatever became of it; or it has expired
     bool acknowledged = false;   // its creation was answered with success
     // The last wish, unless it is not known whether it was taken.
     std::optional<DesiredState> certain;
@@ -32,6 +35,14 @@ class Ledger {
   void excuse(const SandboxId& id, std::string reason) { wishes_[id].excuses.insert(std::move(reason)); }
   [[nodiscard]] const std::map<SandboxId, Wish>& wishes() const { return wishes_; }
 
+  // Who made the wish that is of this generation, as the server has recorded it; nothing: it has not.
+  struct Wisher {
+    std::string name;  // of the sandbox
+    std::string actor;
+    WallTime at;
+  };
+  using FindWisher = std::function<std::optional<Wisher>(const SandboxId&, std::uint64_t generation)>;
+  void askForWishers(FindWisher find) { findWisher_ = std::move(find); }
   // An assignment reached an agent: one generation is one wish (rule 3), and it must have been recorded by the server.
   void assignmentArrived(const std::string& host, const Assignment& assignment);
   [[nodiscard]] bool arrived(const SandboxId& id, std::uint64_t generation) const;
@@ -68,7 +79,10 @@ class Ledger {
   [[nodiscard]] const std::map<SandboxId, Stored>& stored() const { return stored_; }
 
  private:
+  void checkDeadlines(const Assignment& assignment);
+
   Simulation& simulation_;
+  FindWisher findWisher_;
   std::map<SandboxId, Wish> wishes_;
   std::map<SandboxId, std::map<std::uint64_t, DesiredState>> assignments_;
   std::map<std::pair<std::string, SandboxId>, std::map<std::uint64_t, std::string>> told_;

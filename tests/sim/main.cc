@@ -7,8 +7,11 @@
 // Exit 0: every rule held. 1: a rule was broken; the seed and the rule are printed. 2: bad usage.
 #include <sqlite3.h>
 #include <sys/random.h>
+#include <sys/time.h>
+#include <unistd.h>
 
 #include <charconv>
+#include <csignal>
 #include <cstdio>
 
 #include "world.h"
@@ -23,7 +26,27 @@ std::uint64_t freshSeed() {
   return seed % 1'000'000'000'000ULL;
 }
 
+// A step of the loop that never ends is a broken rule, too, which nothing inside can tell.
+constexpr int kMostSeconds = 10;  // of the processor, for one seed
+volatile std::uint64_t present = 0;
+volatile int exitCodeWhenStuck = 1;
+
+void stuck(int) {
+  char text[96];
+  const int size = std::snprintf(text, sizeof text, "seed %llu hash 0: liveness: a step of the loop does not end\n",
+                                 static_cast<unsigned long long>(present));
+  [[maybe_unused]] const auto written = ::write(STDOUT_FILENO, text, static_cast<std::size_t>(size));
+  ::_exit(exitCodeWhenStuck);
+}
+
+void watch(std::uint64_t seed) {
+  present = seed;
+  const itimerval timer{{0, 0}, {kMostSeconds, 0}};
+  ::setitimer(ITIMER_VIRTUAL, &timer, nullptr);
+}
+
 int replay(std::uint64_t seed) {
+  watch(seed);
   const auto first = gs::sim::simulate(seed, Echo::kYes);
   const auto second = gs::sim::simulate(seed, Echo::kNo);
   fmt::print("seed {} hash {:016x}, again {:016x}; {} ms simulated in {} steps: {}\n", seed, first.hash, second.hash, first.simulatedMs,
@@ -40,6 +63,7 @@ struct Totals {
 };
 
 void runOne(std::uint64_t seed, Totals& totals) {
+  watch(seed);
   const auto verdict = gs::sim::simulate(seed, Echo::kNo);
   ++totals.seeds;
   totals.simulatedMs += verdict.simulatedMs;
@@ -71,14 +95,17 @@ int main(int count, char** arguments) {
     fmt::print(stderr, "usage: gstacks-sim --seed X | --seeds N [--first SEED] | --seconds S | --hunt N [--first SEED]\n");
     return 2;
   }
+  std::signal(SIGVTALRM, stuck);
   if (options.contains("--seed")) return replay(options["--seed"]);
   const bool fresh = !options.contains("--first");
   std::uint64_t seed = fresh ? freshSeed() : options["--first"];
   fmt::print("{} seeds from {}\n", fresh ? "fresh" : "given", seed);
+  std::fflush(stdout);
   Totals totals;
   const auto began = std::chrono::steady_clock::now();
   const auto elapsed = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count(); };
   if (options.contains("--hunt")) {
+    exitCodeWhenStuck = 0;
     while (totals.failed == 0 && totals.seeds < options["--hunt"]) runOne(seed++, totals);
     return totals.failed != 0 ? 0 : 1;
   }

@@ -18,7 +18,54 @@ SimServer::SimServer(Simulation& simulation, Ledger& ledger, Network& network)
       disk(simulation, *this),
       ledger_(ledger),
       network_(network) {
-  stores_.push_back(std::make_unique<SqlStore>(serverDatabase(), clock, disk));
+  open(serverDatabase());
+  ledger_.askForWishers([this](const SandboxId& id, std::uint64_t generation) { return wisherOf(id, generation); });
+}
+
+void SimServer::open(std::shared_ptr<Database> database) {
+  database_ = std::move(database);
+  stores_.push_back(std::make_unique<SqlStore>(database_, clock, disk));
+}
+
+// Past the disk, and without a moment: every piece of work on a database is done within one step of the loop.
+std::optional<Ledger::Wisher> SimServer::wisherOf(const SandboxId& id, std::uint64_t generation) {
+  const auto found = database_->queryOne(
+      "SELECT name, actor, at FROM sandbox_event WHERE sandbox_id = $1 AND generation = $2 AND (kind LIKE '%_requested' OR kind = "
+      "'archived') ORDER BY id LIMIT 1",
+      {id.text(), static_cast<std::int64_t>(generation)}, [](const Row& row) { return Ledger::Wisher{row.text(0), row.text(1), fromUnixMillis(row.integer(2))}; });
+  return found ? *found : std::nullopt;
+}
+
+void SimServer::died() {
+  inUse_.clear();
+  ledger_.deadlines.serverDied();
+  network_.processDied(*this);
+}
+
+void SimServer::clockJumps(Millis by) {
+  clock.shift += by;
+  ledger_.deadlines.serverClockJumped(by);
+}
+
+void SimServer::visit(SandboxId id, std::string name, Millis time) {
+  if (alive() && connections_ && sandboxes_) connections_->spawn("session", session(std::move(id), std::move(name), time));
+}
+
+// As the sessions' broker: it counts while it is open, and its beginning and end are noted.
+Task<void> SimServer::session(SandboxId id, std::string name, Millis time) {
+  const auto life = this->life();
+  ++inUse_[id];
+  ledger_.deadlines.sessionBegan(name);
+  auto now = ledger_.deadlines.now();
+  if (co_await store().noteActivity(id) && isLife(life)) ledger_.deadlines.used(name, now);
+  co_await sleepFor(time);
+  if (!isLife(life)) co_return;
+  if (--inUse_[id] == 0) {
+    inUse_.erase(id);
+    ledger_.deadlines.sessionEnded(name);
+  }
+  now = ledger_.deadlines.now();
+  if (co_await store().noteActivity(id) && isLife(life)) ledger_.deadlines.used(name, now);
 }
 
 Task<Status> SimServer::furnish(std::vector<HostId> hosts) {
@@ -90,7 +137,7 @@ void SimServer::restoreCopy() {
 
 Task<Status> SimServer::start() {
   if (std::exchange(toBeRestored_, false)) {
-    stores_.push_back(std::make_unique<SqlStore>(std::make_shared<Database>(Database::openImage(*copy_).value()), clock, disk));
+    open(std::make_shared<Database>(Database::openImage(*copy_).value()));
     lookedAt_ = ~0ULL;
     ledger_.databaseRestored();
   }
@@ -99,12 +146,27 @@ Task<Status> SimServer::start() {
   credentials_ = std::make_unique<BlobCredentials>(clock);
   hub_ = std::make_unique<GatewayHub>(simulation_.executor(), store(), *events_, *credentials_, clock);
   sandboxes_ = std::make_unique<SandboxService>(store(), *hub_, *events_, clock);
-  co_return co_await store().markAllDisconnected(clock.wallNow());
+  waiting_ = std::make_unique<WaitingRoom>(simulation_.executor(), store(), *sandboxes_, *events_);
+  const auto inUse = [this] {
+    ledger_.deadlines.serverLooks(fromUnixMillis(toUnixMillis(clock.wallNow())));
+    std::vector<SandboxId> ids;
+    for (const auto& [id, sessions] : inUse_) ids.push_back(id);
+    return ids;
+  };
+  deadlines_ = std::make_unique<DeadlineKeeper>(simulation_.executor(), *sandboxes_, clock, inUse);
+  GS_CO_CHECK(co_await store().markAllDisconnected(clock.wallNow()));
+  waiting_->begin();
+  deadlines_->begin();
+  co_return Status();
 }
 
 Task<void> SimServer::unwind() {
+  co_await waiting_->stop();
   co_await hub_->stop();
   co_await connections_->cancelAndJoin();
+  co_await deadlines_->stop();
+  deadlines_.reset();
+  waiting_.reset();
   sandboxes_.reset();
   hub_.reset();
   credentials_.reset();

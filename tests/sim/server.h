@@ -7,7 +7,9 @@
 #include "ledger.h"
 #include "network.h"
 #include "server/gateway/gateway_hub.h"
+#include "server/sandboxes/deadline_keeper.h"
 #include "server/sandboxes/sandbox_service.h"
+#include "server/sandboxes/waiting_room.h"
 #include "server/store/sql_store.h"
 
 namespace gs::sim {
@@ -30,6 +32,11 @@ class SimServer final : public Process {
   using Request = std::function<Task<Result<SandboxRecord>>(SandboxService&)>;
   [[nodiscard]] Task<Result<SandboxRecord>> request(Request what);
 
+  // A user has a session to it for that long, or until the server dies.
+  void visit(SandboxId id, std::string name, Millis time);
+  [[nodiscard]] bool inUse(const SandboxId& id) const { return inUse_.contains(id); }
+  void clockJumps(Millis by);
+
   [[nodiscard]] bool hears(const HostId& host) const { return alive() && hub_ && hub_->isConnected(host); }
   // An operator copies the database; and, another day, puts the copy in its place. Nothing without a copy.
   [[nodiscard]] Task<void> copyDatabase();
@@ -40,7 +47,7 @@ class SimServer final : public Process {
  protected:
   [[nodiscard]] Task<Status> start() override;
   [[nodiscard]] Task<void> unwind() override;
-  void died() override { network_.processDied(*this); }
+  void died() override;
 
  private:
   struct Reply {
@@ -48,6 +55,9 @@ class SimServer final : public Process {
     Event changed;
     std::optional<Result<SandboxRecord>> result;
   };
+  [[nodiscard]] Task<void> session(SandboxId id, std::string name, Millis time);
+  [[nodiscard]] std::optional<Ledger::Wisher> wisherOf(const SandboxId& id, std::uint64_t generation);
+  void open(std::shared_ptr<Database> database);
   [[nodiscard]] Task<void> serve(Request what, std::shared_ptr<Reply> reply);
 
   Ledger& ledger_;
@@ -56,6 +66,8 @@ class SimServer final : public Process {
 
   // The last one counts; whoever still looks into an earlier one may do so.
   std::vector<std::unique_ptr<SqlStore>> stores_;
+  std::shared_ptr<Database> database_;  // of the last store
+  std::map<SandboxId, int> inUse_;
   std::optional<std::string> copy_;
   bool toBeRestored_ = false;
   std::uint64_t lookedAt_ = ~0ULL;
@@ -65,6 +77,8 @@ class SimServer final : public Process {
   std::unique_ptr<BlobCredentials> credentials_;
   std::unique_ptr<GatewayHub> hub_;
   std::unique_ptr<SandboxService> sandboxes_;
+  std::unique_ptr<WaitingRoom> waiting_;
+  std::unique_ptr<DeadlineKeeper> deadlines_;
   std::unique_ptr<TaskGroup> connections_;
 };
 

@@ -56,7 +56,7 @@ void Disk::submit(Job job) {
     const auto lost = [] { return fail(ErrorCode::kUnavailable, "the process died"); };
     owner_.mayDie(kDieAtDisk, "a write that was not done");
     if (life != 0 && !owner_.isLife(life)) return job(lost());
-    if (full) return job(fail(ErrorCode::kResourceExhausted, "the disk is full"));
+    if (full_) return job(fail(ErrorCode::kResourceExhausted, "the disk is full"));
     if (simulation_.mishap(kFailedWrite)) return job(fail(ErrorCode::kUnavailable, "the disk does not do it"));
     ++jobs;
     job(Status());

@@ -101,12 +101,19 @@ class Disk final : public WorkRunner {
   void submit(Job job) override;
   // The next job is done at once and is never lost: for what looks at the world from outside.
   void observeNext() { observed_ = true; }
-  bool full = false;
+  void setFull(bool full) {
+    full_ = full;
+    fullLast_ = simulation_.machine.nanoseconds();
+  }
+  // It was full at some time since then.
+  [[nodiscard]] bool wasFull(std::int64_t since) const { return full_ || fullLast_ >= since; }
   std::uint64_t jobs = 0;  // done so far; as long as it is the same, what is on it is
 
  private:
   Simulation& simulation_;
   Process& owner_;
+  bool full_ = false;
+  std::int64_t fullLast_ = -1;
   std::int64_t last_ = 0;
   bool observed_ = false;
 };

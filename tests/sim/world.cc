@@ -3,19 +3,14 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 
-#include "server/core/sandbox_view.h"
-
 namespace gs::sim {
 namespace {
 
 constexpr std::size_t kMostHosts = 3;
-constexpr std::size_t kMostSandboxes = 6;
-constexpr Millis kLinkTime{60'000};
-// A call that hung when all was healed ends after a minute, and a lost word is looked for after another.
-constexpr Millis kPeaceTime{300'000};
 // Of 1,000 seeds, those with a hostile proxy, and those in which an older copy of the server's database comes back.
 constexpr unsigned kHostile = 200;
 constexpr unsigned kRestored = 60;
+constexpr unsigned kCalmPartition = 100;
 constexpr std::uint64_t kMostSteps = 3'000'000;
 
 enum Trouble : unsigned { kAgentDies, kServerDies, kReboot, kEngineDown, kPartition, kOneWay, kCut, kClock, kDiskFull, kGuestDies, kTornRow, kCopy, kRestore, kTroubles };
@@ -65,59 +60,12 @@ Task<void> World::run() {
   heal();
   if (going()) co_await waitForLinks("liveness");
   if (going()) co_await waitForPeace();
+  if (going() && !ledger_.restored() && simulation_.random.chance(kCalmPartition)) co_await partitionInPeace();
   co_await work_.cancelAndJoin();
   simulation_.over = true;
   simulation_.faulty = false;
   simulation_.changed.notifyAll();
   co_await processes_.join();
-}
-
-Task<void> World::use() {
-  const auto end = Deadline::after(simulation_.random.between(Millis(5'000), Millis(25'000)));
-  while (!end.expired() && going()) {
-    co_await sleepFor(simulation_.random.between(Millis(20), Millis(1'500)));
-    co_await act();
-  }
-}
-
-Task<void> World::act() {
-  std::vector<SandboxId> free;
-  for (const auto& record : records_) {
-    if (!busy_.contains(record.id)) free.push_back(record.id);
-  }
-  if (free.empty() || (records_.size() < kMostSandboxes && simulation_.random.chance(350))) co_return co_await createOne();
-  const auto id = free[simulation_.random.below(free.size())];
-  busy_.insert(id);
-  co_await changeOne(id);
-  busy_.erase(id);
-}
-
-Task<void> World::createOne() {
-  SandboxWish wish;
-  wish.name = fmt::format("box-{}", ++made_);
-  wish.blueprint = "debian";
-  if (simulation_.random.chance(800)) wish.command = {"work"};
-  constexpr std::array kPolicies{RestartMode::kNever, RestartMode::kNever, RestartMode::kOnFailure, RestartMode::kAlways};
-  wish.restart = {kPolicies[simulation_.random.below(kPolicies.size())], 0};
-  if (wish.restart.mode != RestartMode::kNever) wish.restart.maxRestarts = static_cast<std::uint32_t>(simulation_.random.below(4));
-  const auto made = co_await server_.request([this, wish](SandboxService& service) { return service.create(server_.admin, wish); });
-  simulation_.trace("user creates {}: {}", wish.name, made ? made->id.text() : made.error().message);
-  if (made) ledger_.creationAnswered(made->id);
-}
-
-Task<void> World::changeOne(SandboxId id) {
-  const auto dice = simulation_.random.below(100);
-  const auto desired = dice < 40 ? DesiredState::kStopped : dice < 75 ? DesiredState::kRunning : DesiredState::kDeleted;
-  const Millis grace = simulation_.random.between(Millis(0), Millis(4'000));
-  ledger_.wishAsked(id);
-  if (desired == DesiredState::kDeleted) ledger_.deletionAsked(id);
-  simulation_.trace("user wants {} {}", id, desiredStateName(desired));
-  const auto done = co_await server_.request([this, id, desired, grace](SandboxService& service) {
-    if (desired == DesiredState::kDeleted) return service.remove(server_.admin, id);
-    return desired == DesiredState::kStopped ? service.stop(server_.admin, id, grace) : service.start(server_.admin, id);
-  });
-  simulation_.trace("user is answered {} {}: {}", id, desiredStateName(desired), done ? "done" : done.error().message);
-  if (done) ledger_.wishAnswered(id, desired);
 }
 
 Task<void> World::troubles() {
@@ -149,6 +97,7 @@ void World::trouble() {
       network_.block(index, way, true);
       if (kind == kPartition) network_.block(index, way == Way::kUp ? Way::kDown : Way::kUp, true);
       return simulation_.after(time, [this, index] {
+        if (!simulation_.faulty) return;
         network_.block(index, Way::kUp, false);
         network_.block(index, Way::kDown, false);
       });
@@ -159,15 +108,16 @@ void World::trouble() {
       return network_.cut(index, how);
     }
     case kClock: {
-      HostClock& clock = simulation_.random.chance(700) ? agent.clock : server_.clock;
-      clock.shift += simulation_.random.between(Millis(-3'600'000), Millis(3'600'000));
-      return simulation_.trace("{} clock jumps", &clock == &server_.clock ? "server" : agent.name());
+      const bool ofServer = !simulation_.random.chance(700);
+      const auto by = simulation_.random.between(Millis(-3'600'000), Millis(3'600'000));
+      simulation_.trace("{} clock jumps", ofServer ? "server" : agent.name());
+      return ofServer ? server_.clockJumps(by) : agent.clockJumps(by);
     }
     case kDiskFull: {
       Disk& disk = simulation_.random.chance(700) ? agent.disk : server_.disk;
-      disk.full = true;
+      disk.setFull(true);
       simulation_.trace("{} disk full", &disk == &server_.disk ? "server" : agent.name());
-      return simulation_.after(time / 3, [&disk] { disk.full = false; });
+      return simulation_.after(time / 3, [&disk] { disk.setFull(false); });
     }
     case kGuestDies: return agent.engine.killOne();
     case kTornRow: return agent.tearARow();
@@ -187,9 +137,9 @@ void World::heal() {
   if (network_.hostile) {
     for (std::size_t i = 0; i < agents_.size(); ++i) network_.cut(i, Network::Cut::kBoth);
   }
-  server_.disk.full = false;
+  server_.disk.setFull(false);
   for (const auto& agent : agents_) {
-    agent->disk.full = false;
+    agent->disk.setFull(false);
     agent->engine.comeUp();
   }
 }
@@ -210,84 +160,6 @@ Task<void> World::lookOnce() {
       }
     }
   }
-}
-
-Task<void> World::waitForLinks(std::string rule) {
-  const auto deadline = Deadline::after(kLinkTime);
-  const auto up = [this] {
-    return std::ranges::all_of(agents_, [&](const auto& a) { return a->linked() && server_.hears(a->hostId); });
-  };
-  while (!up() && !deadline.expired() && going()) co_await sleepFor(Millis(100));
-  if (!up()) simulation_.violate(rule, "a minute after all was healed a host is not linked");
-}
-
-Task<void> World::waitForPeace() {
-  const auto deadline = Deadline::after(kPeaceTime);
-  std::string why = "not looked";
-  while (going() && !deadline.expired()) {
-    co_await lookOnce();
-    why = discord();
-    if (why.empty()) co_return;
-    co_await sleepFor(Millis(300));
-  }
-  if (!why.empty()) simulation_.violate("liveness", why);
-}
-
-std::string World::discord() const {
-  // What an older copy of the database makes of sandboxes that are newer than it is for a person to say; that nothing is
-  // destroyed is checked at every effect.
-  if (ledger_.restored()) return "";
-  for (const auto& record : records_) {
-    if (auto why = discordOf(record); !why.empty()) return why;
-  }
-  const auto known = [this](const SandboxId& id) { return std::ranges::any_of(records_, [&](const auto& r) { return r.id == id; }); };
-  for (const auto& agent : agents_) {
-    auto* const supervisor = agent->supervisor();
-    if (supervisor == nullptr) return agent->name() + " is not up";
-    if (!supervisor->unacknowledged().empty()) return agent->name() + " has told something that is not acknowledged";
-    for (const auto& version : supervisor->versions()) {
-      if (!known(version.sandboxId)) return fmt::format("{} keeps a record of {}, which is gone", agent->name(), version.sandboxId);
-    }
-    for (const auto& [id, container] : agent->engine.containers()) {
-      // A create that was under way when its agent died may be done after the sandbox was deleted. Nobody may remove
-      // what is left (rule 4), but it must not run, and the host must know of it.
-      const auto strangers = supervisor->strangers();
-      const bool left = !container.seen.alive() && std::ranges::find(strangers, id) != strangers.end();
-      if (!known(id) && !left) return fmt::format("{} has a container of {}, which is gone", agent->name(), id);
-    }
-  }
-  return "";
-}
-
-std::string World::discordOf(const SandboxRecord& record) const {
-  const auto describe = [&](std::string_view what) {
-    return fmt::format("{} is wanted {} in generation {} and is {} ({}: {}) by generation {}: {}", record.id, desiredStateName(record.desired),
-                       record.generation, sandboxStateName(record.state), record.reason, record.message, record.observedGeneration, what);
-  };
-  const auto wish = ledger_.wishes().find(record.id);
-  if (wish != ledger_.wishes().end() && wish->second.certain && *wish->second.certain != record.desired) {
-    return describe("the user was told otherwise");
-  }
-  const auto* agent = agentOf(record.hostId);
-  const auto found = agent->engine.containers().find(record.id);
-  const auto* container = found == agent->engine.containers().end() ? nullptr : &found->second;
-  const bool runs = container != nullptr && container->seen.alive();
-  if (!isCurrent(record)) return describe("nothing was observed of what is wanted");
-  switch (record.desired) {
-    case DesiredState::kDeleted: return describe("it is still there");
-    // No user of this world wants it yet.
-    case DesiredState::kArchived: return describe("nobody asked for an archive");
-    case DesiredState::kStopped: return record.state == SandboxState::kStopped && !runs ? "" : describe(runs ? "it runs" : "it is not told as stopped");
-    case DesiredState::kRunning: break;
-  }
-  if (record.state == SandboxState::kRunning) {
-    if (!runs || !container->gateOpen) return describe("it does not run");
-    return container->workload.phase == WorkloadState::Phase::kExited ? describe("its workload has ended") : "";
-  }
-  const bool excused = wish != ledger_.wishes().end() && wish->second.excuses.contains(record.reason);
-  const bool ended = record.state == SandboxState::kFailed || record.state == SandboxState::kStopped;
-  if (ended && excused && !runs) return "";
-  return describe(runs ? "it runs" : "it does not run");
 }
 
 Verdict simulate(std::uint64_t seed, Echo echo) {

@@ -28,6 +28,11 @@ class World {
   [[nodiscard]] Task<void> act();
   [[nodiscard]] Task<void> createOne();
   [[nodiscard]] Task<void> changeOne(SandboxId id);
+  void visitOne();
+  [[nodiscard]] Task<void> changeLifetime(SandboxId id);
+  // Each part with that chance in a thousand.
+  [[nodiscard]] SandboxService::LifetimeWish someLifetime(unsigned perMille);
+  [[nodiscard]] std::string nameOf(const SandboxId& id) const;
   [[nodiscard]] Task<void> troubles();
   void trouble();
   void heal();
@@ -35,6 +40,7 @@ class World {
   [[nodiscard]] Task<void> lookOnce();
   [[nodiscard]] Task<void> waitForLinks(std::string rule);
   [[nodiscard]] Task<void> waitForPeace();
+  [[nodiscard]] Task<void> partitionInPeace();
   // What is not as it must be in the end; empty: nothing.
   [[nodiscard]] std::string discord() const;
   [[nodiscard]] std::string discordOf(const SandboxRecord& record) const;

@@ -290,7 +290,11 @@ Decision decideRunning(const SandboxRecord& record, const SandboxFacts& facts) {
   if (!facts.disconnectedTooLong) return next;
   switch (next.step) {
     case Step::kOpenGate: return doing(Step::kStop);
-    case Step::kWait: return facts.container == Seen::kRunning ? doing(Step::kStop) : next;
+    case Step::kWait:
+      if (facts.container == Seen::kRunning) return doing(Step::kStop);
+      // It is not restarted before the control plane is back, however long ago the wait for that was over.
+      next.restartWithin.reset();
+      return next;
     case Step::kPrepare:
     case Step::kCreate:
     case Step::kStart:

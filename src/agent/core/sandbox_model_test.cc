@@ -549,7 +549,9 @@ TEST_F(RestartPolicyModel, WaitsOnWhileTheControlPlaneIsOutOfReachForTooLong) {
   static_cast<void>(step(ended(1)));
   auto due = disconnected(ended(1));
   due.restartDue = true;
-  EXPECT_EQ(step(due).step, Step::kWait);
+  const auto waits = step(due);
+  EXPECT_EQ(waits.step, Step::kWait);
+  EXPECT_FALSE(waits.restartWithin) << "a wait that is over would be waited for without end";
   EXPECT_EQ(record_.observation.reason, "restart_backoff");
   due.disconnectedTooLong = false;
   EXPECT_EQ(step(due).step, Step::kStart);

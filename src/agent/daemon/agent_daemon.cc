@@ -19,7 +19,6 @@ constexpr Millis kHealthCall{5'000};
 constexpr Millis kTolerableSkew{30'000};
 constexpr Millis kSweepEvery{10 * 60'000};
 constexpr Millis kSweepMinimumAge{10 * 60'000};
-constexpr Millis kLinkSettles{2'000};
 constexpr const char* kEpochKey = "link_epoch";
 
 // Runtimes that the product names and this version does not drive, so that a person sees why nothing is placed on them.
@@ -42,7 +41,6 @@ AgentDaemon::AgentDaemon(asio::io_context& loop, Start start)
       pool_(2),
       database_(std::move(start.database)),
       journal_(database_),
-      outage_(journal_, clock_, facts_.bootId),
       docker_(executor_, DockerSettings{start.config.dockerSocket}),
       blobFiles_(makeDiskFiles()),
       link_(executor_, start.identity, start.lastEpoch, *this),
@@ -52,6 +50,8 @@ AgentDaemon::AgentDaemon(asio::io_context& loop, Start start)
       layerUploader_(executor_, link_),
       layers_({executor_, docker_, layerUploader_, pool_, *blobFiles_}, paths_.layersDir(), start.config.diskReserveBytes),
       supervisor_(sandboxParts(start), [this](const Observation& o) { link_.sendObservation(o); }),
+      linkWatch_(executor_, journal_, clock_, facts_.bootId,
+                 {[this] { return supervisor_.mindsTheLink(); }, [this] { supervisor_.linkChanged(); }}),
       channels_(executor_,
                 [this](std::shared_ptr<WebSocket> channel, SessionOpen open) {
                   return runExecSession(std::move(channel), std::move(open),
@@ -79,7 +79,7 @@ SandboxParts AgentDaemon::sandboxParts(const Start& start) {
           [this] { return checkRoom(); },
           fence_,
           this,
-          [this] { return outage_.downFor(); }};
+          [this] { return linkWatch_.downFor(); }};
 }
 
 Result<std::unique_ptr<GuestChannel>> AgentDaemon::openGuestChannel(const SandboxId& id) {
@@ -96,12 +96,12 @@ Task<Status> AgentDaemon::run() {
   facts_.runtimes = {report.health};
   facts_.runtimes.insert(facts_.runtimes.end(), kOtherRuntimes.begin(), kOtherRuntimes.end());
   facts_.conditions = report.conditions;
-  GS_CO_CHECK(co_await outage_.recover());
+  GS_CO_CHECK(co_await linkWatch_.recover());
   GS_CO_CHECK(co_await supervisor_.recover());
   link_.start();
   tasks_.spawn("runtime health", watchHealth());
   tasks_.spawn("sweep", sweep());
-  tasks_.spawn("link outage", watchOutage());
+  linkWatch_.begin();
   logInfo("agent_ready", {{"host", link_.identity().hostId.text()}, {"server", link_.identity().serverUrl}});
 
   asio::signal_set signals(co_await asio::this_coro::executor, SIGTERM, SIGINT);
@@ -110,6 +110,7 @@ Task<Status> AgentDaemon::run() {
   co_await link_.stop();
   co_await channels_.stop();
   co_await tasks_.cancelAndJoin();
+  co_await linkWatch_.stop();
   co_await supervisor_.stop();
   co_await cache_.stop();
   co_return Status();
@@ -206,37 +207,12 @@ Task<AssignmentAck> AgentDaemon::assign(Assignment assignment) {
 void AgentDaemon::linkUp(std::uint64_t epoch) {
   supervisor_.linkUp();
   tasks_.spawn("remember epoch", rememberEpoch(epoch));
-  linkEpoch_ = epoch;
-  tasks_.spawn("settle link", settleLink(epoch));
+  linkWatch_.linkUp();
   // The hello was written before the server's clock was known.
   tellChangedFacts();
 }
 
-void AgentDaemon::linkDown() {
-  linkEpoch_ = 0;
-  outage_.linkDown();
-  supervisor_.linkChanged();
-  tasks_.spawn("remember outage", rememberOutage());
-}
-
-Task<void> AgentDaemon::settleLink(std::uint64_t epoch) {
-  co_await sleepFor(kLinkSettles);
-  if (linkEpoch_ != epoch) co_return;
-  outage_.linkUp();
-  supervisor_.linkChanged();
-  co_await rememberOutage();
-}
-
-Task<void> AgentDaemon::watchOutage() {
-  while (true) {
-    if (supervisor_.mindsTheLink()) co_await rememberOutage();
-    co_await sleepFor(LinkOutage::kRememberEvery);
-  }
-}
-
-Task<void> AgentDaemon::rememberOutage() {
-  if (const auto saved = co_await outage_.remember(); !saved) logWarn("link_outage_not_saved", {{"error", saved.error().describe()}});
-}
+void AgentDaemon::linkDown() { linkWatch_.linkDown(); }
 
 Task<void> AgentDaemon::rememberEpoch(std::uint64_t epoch) {
   if (const auto saved = co_await journal_.writeValue(kEpochKey, fmt::format("{}", epoch)); !saved) {

@@ -13,7 +13,7 @@
 #include "agent/link/link_blob_source.h"
 #include "agent/link/link_layer_uploader.h"
 #include "agent/runtimes/docker/docker_runtime.h"
-#include "agent/sandboxes/link_outage.h"
+#include "agent/sandboxes/link_watch.h"
 #include "agent/sandboxes/supervisor.h"
 #include "agent/telemetry/host_probe.h"
 
@@ -67,10 +67,6 @@ class AgentDaemon final : private LinkDelegate, private BlueprintProvider, priva
   // Whether one more sandbox may be made: the disk reserve is for journal and link (design §4, rule 12).
   [[nodiscard]] Status checkRoom() const;
   [[nodiscard]] Task<void> rememberEpoch(std::uint64_t epoch);
-  // A link counts once it has lasted: until then the control plane may still have a newer wish for what was stopped.
-  [[nodiscard]] Task<void> settleLink(std::uint64_t epoch);
-  [[nodiscard]] Task<void> watchOutage();
-  [[nodiscard]] Task<void> rememberOutage();
   [[nodiscard]] SandboxParts sandboxParts(const Start& start);
   [[nodiscard]] Result<std::unique_ptr<GuestChannel>> openGuestChannel(const SandboxId& id);
 
@@ -85,8 +81,6 @@ class AgentDaemon final : private LinkDelegate, private BlueprintProvider, priva
   BlockingPool pool_;
   DatabaseThread database_;
   Journal journal_;
-  LinkOutage outage_;
-  std::uint64_t linkEpoch_ = 0;  // of the present link; 0: none
   DockerRuntime docker_;
   std::unique_ptr<BlobFiles> blobFiles_;
   ControlLink link_;
@@ -95,6 +89,7 @@ class AgentDaemon final : private LinkDelegate, private BlueprintProvider, priva
   LinkLayerUploader layerUploader_;
   LayerArchiver layers_;
   Supervisor supervisor_;
+  LinkWatch linkWatch_;
   ChannelDialer channels_;
   TaskGroup tasks_;
 };

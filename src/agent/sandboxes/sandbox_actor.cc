@@ -448,8 +448,13 @@ Task<Status> SandboxActor::openGate() {
 }
 
 Task<Status> SandboxActor::stopContainer() {
+  const auto causeBefore = record_.endCause;
   noteStop(record_, facts_);
-  GS_CO_CHECK(co_await commitIntent(Intent::kStop, "stop"));
+  if (auto noted = co_await commitIntent(Intent::kStop, "stop"); !noted) {
+    // Nothing was begun: should the reason for the stop go away meanwhile, there is nothing to be finished.
+    record_.endCause = causeBefore;
+    co_return noted;
+  }
   runEnd_->wanted = true;
   const auto& id = record_.assignment.sandboxId;
   const Millis grace = record_.endCause != ExitCause::kUnspecified ? record_.assignment.stopGrace : Millis(0);
