@@ -146,7 +146,7 @@ Task<Status> SimServer::start() {
   credentials_ = std::make_unique<BlobCredentials>(clock);
   hub_ = std::make_unique<GatewayHub>(simulation_.executor(), store(), *events_, *credentials_, clock);
   sandboxes_ = std::make_unique<SandboxService>(store(), *hub_, *events_, clock);
-  waiting_ = std::make_unique<WaitingRoom>(simulation_.executor(), store(), *sandboxes_, *events_);
+  waiting_ = std::make_unique<WaitingRoom>(simulation_.executor(), store(), *sandboxes_, *events_, *hub_, clock);
   const auto inUse = [this] {
     ledger_.deadlines.serverLooks(fromUnixMillis(toUnixMillis(clock.wallNow())));
     std::vector<SandboxId> ids;
