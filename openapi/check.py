@@ -17,14 +17,14 @@ METHODS = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
 OPERATIONS = set("""
 getHealth getVersion whoami getOpenApi
 listClusters createCluster getCluster updateCluster deleteCluster
-listHosts getHost updateHost drainHost deleteHost listAdoptable adoptSandbox confirmDeletions explainPlacement
+listHosts getHost updateHost drainHost deleteHost listAdoptable adoptSandbox confirmDeletions rejectDeletions explainPlacement
 listTokens createToken getToken revokeToken listApiKeys createApiKey revokeApiKey
 listBlueprints createBlueprint getBlueprint deleteBlueprint
 listSandboxes createSandbox getSandbox listSandboxEvents streamEvents setSandboxLifetime startSandbox stopSandbox
 reprovisionSandbox archiveSandbox restoreSandbox deleteSandbox openSession listAudit
 """.split())
 REASONS = """pending_placement no_host_fits provisioning blueprint_unavailable blueprint_damaged runtime_unavailable runtime_error
-guest_lost reprovisioning archive_requested archiving archive_failed workload_exited workload_start_failed oom_killed stopped_by_user stop_requested deletion_requested deletion_held host_disconnected host_removed spec_rejected
+guest_lost reprovisioning archive_requested archiving archive_failed workload_exited workload_start_failed oom_killed stopped_by_user stop_requested deletion_requested deletion_held deletion_rejected host_disconnected host_removed spec_rejected
 disk_full restart_backoff restarting idle_stopped expired
 host_disconnected_stop host_reconnected""".split()
 SOURCES = SPEC.parent.parent / "src"

@@ -25,7 +25,8 @@ bool isObserved(const Json& sandbox) {
 Verdict judge(const Json& sandbox, WaitGoal goal) {
   if (!isObserved(sandbox)) return Verdict::kOnTheWay;
   // Nothing happens before somebody confirms it.
-  if (textAt(sandbox, "reason") == "deletion_held") return Verdict::kFailed;
+  const std::string reason = textAt(sandbox, "reason");
+  if (reason == "deletion_held" || reason == "deletion_rejected") return Verdict::kFailed;
   if (goal == WaitGoal::kGone) return Verdict::kOnTheWay;
   const std::string state = textAt(sandbox, "state");
   if (goal == WaitGoal::kStopped) {
@@ -69,6 +70,11 @@ Error failure(const Json& sandbox) {
     return makeError(ErrorCode::kFailedPrecondition, std::move(message))
         .withReason("deletion_held")
         .withFix(fmt::format("see gstacks host info {}: its condition deletions_held says how to confirm", textAt(sandbox, "hostId")));
+  }
+  if (textAt(sandbox, "reason") == "deletion_rejected") {
+    return makeError(ErrorCode::kFailedPrecondition, std::move(message))
+        .withReason("deletion_rejected")
+        .withFix(fmt::format("gstacks sandbox start {0} withdraws the wish, gstacks sandbox delete {0} makes it again", label(sandbox)));
   }
   return makeError(ErrorCode::kFailedPrecondition, std::move(message))
       .withReason(textAt(sandbox, "reason"))

@@ -112,6 +112,11 @@ void put(const ConfirmDeletions& body, pb::ServerMessage* out) {
   out->mutable_confirm_deletions()->set_fence_id(body.fenceId);
 }
 
+void put(const RejectDeletions& body, pb::ServerMessage* out) {
+  out->mutable_reject_deletions()->set_request_id(body.requestId);
+  out->mutable_reject_deletions()->set_fence_id(body.fenceId);
+}
+
 template <class Envelope, class Message>
 std::string encodeEnvelope(const Message& message) {
   Envelope out;
@@ -187,6 +192,11 @@ Result<HeldRequest> get(const pb::HeldRequest& in) {
 Result<ConfirmDeletions> get(const pb::ConfirmDeletions& in) {
   GS_CHECK(wire::checkLength("fence_id", in.fence_id().size(), 64));
   return ConfirmDeletions{in.request_id(), in.fence_id()};
+}
+
+Result<RejectDeletions> get(const pb::RejectDeletions& in) {
+  GS_CHECK(wire::checkLength("fence_id", in.fence_id().size(), 64));
+  return RejectDeletions{in.request_id(), in.fence_id()};
 }
 
 Result<HelloAck> get(const pb::HelloAck& in) {
@@ -298,6 +308,10 @@ Result<ServerMessage> decodeServerMessage(std::string_view bytes) {
     }
     case pb::ServerMessage::kConfirmDeletions: {
       GS_TRY(out.body, get(in.confirm_deletions()));
+      break;
+    }
+    case pb::ServerMessage::kRejectDeletions: {
+      GS_TRY(out.body, get(in.reject_deletions()));
       break;
     }
     case pb::ServerMessage::BODY_NOT_SET: break;

@@ -21,6 +21,7 @@ inline constexpr std::uint32_t kAgentProtocol = 1;
 // What an agent can do beyond the first release of this protocol, as Hello::features names it.
 inline constexpr std::string_view kFeatureReprovision = "reprovision";
 inline constexpr std::string_view kFeatureArchive = "archive";
+inline constexpr std::string_view kFeatureDeletionRejection = "deletion_rejection";
 inline constexpr std::size_t kMaxLinkFrameBytes = 256 * 1024;
 
 struct Hello {
@@ -95,6 +96,10 @@ struct ConfirmDeletions {
   std::uint64_t requestId = 0;
   std::string fenceId;
 };
+struct RejectDeletions {
+  std::uint64_t requestId = 0;  // answered as ConfirmDeletions
+  std::string fenceId;
+};
 
 struct AgentMessage {
   std::uint64_t epoch = 0;
@@ -105,7 +110,7 @@ struct AgentMessage {
 struct ServerMessage {
   std::uint64_t epoch = 0;
   std::variant<std::monostate, HelloAck, HeartbeatAck, InventoryRequest, Assignment, ObservationAck,
-               BlobCredentialReply, OpenChannels, HeldRequest, ConfirmDeletions>
+               BlobCredentialReply, OpenChannels, HeldRequest, ConfirmDeletions, RejectDeletions>
       body;
 };
 

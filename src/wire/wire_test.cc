@@ -158,6 +158,7 @@ std::vector<GoldenCase> allCases() {
       goldenUp("ConfirmDeletionsReply", ConfirmDeletionsReply{9, makeError(ErrorCode::kFailedPrecondition, "another set is held"), 0}),
       goldenDown("HeldRequest", HeldRequest{{SandboxId::trusted(kId)}}),
       goldenDown("ConfirmDeletions", ConfirmDeletions{9, "00112233445566778899aabbccddeeff"}),
+      goldenDown("RejectDeletions", RejectDeletions{9, "00112233445566778899aabbccddeeff"}),
       golden("Assignment", sampleAssignment(), decodeAssignment),
       golden("Assignment.known", assignmentWithMemory(), decodeAssignment),
       golden("Assignment.whole", wholeAssignment(), decodeAssignment),

@@ -134,3 +134,55 @@ def test_sandboxes_that_came_a_moment_ago_can_all_go(stack):
     for sandbox in sandboxes:
         stack.api.delete_sandbox(sandbox["id"])
     assert held_condition(stack) is None
+
+
+def reason_of(stack, sandbox_id):
+    return stack.api.sandbox(sandbox_id).get("reason")
+
+
+@pytest.mark.parametrize("where", ["api", "crash.after"])
+def test_what_is_rejected_goes_on_until_it_is_wished_anew(stack, where):
+    if where.startswith("crash"):
+        sandboxes = [stack.api.create_sandbox("busybox", wait=False) for _ in range(COUNT)]
+        for sandbox in sandboxes:
+            stack.api.wait_sandbox(sandbox["id"], "running")
+        stack.agent.stop()
+        stack.agent.start_with_crash_point(where.replace("crash", "reject_deletions"))
+        stack.wait_connected()
+        for sandbox in sandboxes:
+            stack.api.delete_sandbox(sandbox["id"], wait=False)
+        wait_until(lambda: len(running(stack)) == COUNT // 2 and held_condition(stack), 30)
+        held = running(stack)
+    else:
+        held = delete_all(stack)
+    fence = fence_of(stack)
+    path = f"/api/hosts/{stack.agent.host_id}/deletion-rejections"
+    if where == "api":
+        assert stack.api.problem("POST", path, 409, json={"fence": "0" * 32})["reason"] == "fence_changed"
+        assert "3 deletions are refused" in stack.cli().run("host", "reject-deletions", stack.agent.host_id, "--fence", fence)
+        assert stack.api.post(path, {"fence": fence}, expect=200)["rejected"] == 3, "a repeat"
+        assert any(line["action"] == "host.reject_deletions" for line in stack.api.list_all("/api/audit"))
+    else:
+        assert deletions(stack, "reject", "--fence", fence).returncode == 0
+    if where.startswith("crash"):
+        # It dies when the answer is on disk, and before it did anything about it.
+        assert stack.agent.process.wait_exit(30) == -9
+        stack.agent.start()
+        stack.wait_connected()
+    for sandbox_id in held:
+        wait_until(lambda: reason_of(stack, sandbox_id) == "deletion_rejected", 15, "the refusal being told")
+    wait_until(lambda: held_condition(stack) is None, 15, "nobody being asked any more")
+    stack.agent.restart()
+    stack.wait_connected()
+    assert deletions(stack, "list").stdout.count("rejected") == 3
+    assert running(stack) == held
+    first, second, third = held
+    # One is taken back, one is wished again, one stays as it is.
+    stack.api.post(f"/api/sandboxes/{first}/start", expect=202)
+    wait_until(lambda: (lambda s: (s["state"], s["observedGeneration"]) == ("running", s["generation"]))(stack.api.sandbox(first)), 20)
+    assert stack.api.exec(first, ["echo", "here"]).check() == "here\n"
+    assert running(stack) == held, "the same containers"
+    stack.api.delete_sandbox(second)
+    assert set(running(stack)) == {first, third} and reason_of(stack, third) == "deletion_rejected"
+    stack.api.delete_sandbox(first)
+    assert set(running(stack)) == {third}

@@ -32,7 +32,7 @@ class PuppetHost:
     def connect(self):
         self._link = self.agent.link(timeout=60)
         lines = "".join(f"{key} {value}\n" for key, value in sorted(self.held.items()))
-        self._link.hello(facts=self.facts, features=["exec", "adoption", "deletion_fence", "reprovision", "archive"],
+        self._link.hello(facts=self.facts, features=["exec", "adoption", "deletion_fence", "deletion_rejection", "reprovision", "archive"],
                          assignments_digest=hashlib.sha256(lines.encode()).digest())
         for observation in list(self._untold.values()):
             self._link.send(observation=observation)
@@ -92,8 +92,8 @@ class PuppetHost:
             elif message.WhichOneof("body") == "held_request":
                 for sandbox_id in message.held_request.sandbox_ids:
                     self._link.send(held_sandbox=messages().HeldSandbox(assignment=self.assignments[sandbox_id]))
-            elif message.WhichOneof("body") == "confirm_deletions":
-                asked, m = message.confirm_deletions, messages()
+            elif message.WhichOneof("body") in ("confirm_deletions", "reject_deletions"):
+                asked, m = getattr(message, message.WhichOneof("body")), messages()
                 error = None if asked.fence_id == self.fence else m.Status(code="failed_precondition", message="other ones are held", reason="fence_changed")
                 self._link.send(confirm_deletions_reply=m.ConfirmDeletionsReply(request_id=asked.request_id, error=error, released=0 if error else 3))
 

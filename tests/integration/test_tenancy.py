@@ -13,6 +13,7 @@ CONTRACT = Contract()
 BY_ID = [
     ("getCluster", None), ("updateCluster", {"name": "stolen"}), ("deleteCluster", None),
     ("listAdoptable", None), ("adoptSandbox", {}), ("confirmDeletions", {"fence": "0123456789abcdef" * 2}),
+    ("rejectDeletions", {"fence": "0123456789abcdef" * 2}),
     ("getHost", None), ("updateHost", {"name": "stolen"}), ("drainHost", {"graceMs": 0}), ("deleteHost", None),
     ("getToken", None), ("revokeToken", None), ("revokeApiKey", None),
     ("getBlueprint", None), ("deleteBlueprint", None),

@@ -8,6 +8,7 @@
 //   │   └── ca.pem                  CA certificates to trust
 //   ├── guest/<sha256>/gstacks-guest   the guest binary that sandboxes were started with, by content
 //   ├── confirmed-deletions         a fence id that root on this host has confirmed; taken and removed by the agent
+//   ├── rejected-deletions          likewise, one that root has refused
 //   ├── layers/                     layers of sandboxes that are being archived (see agent/layers)
 //   └── cache/                      blueprint blobs (see agent/blueprints)
 //   <run>/                          /run/gstacks/agent, 0700, gone after a reboot
@@ -37,6 +38,7 @@ class AgentPaths {
   [[nodiscard]] std::string layersDir() const { return state_ + "/layers"; }
   [[nodiscard]] std::string cacheDir() const { return state_ + "/cache"; }
   [[nodiscard]] std::string confirmedDeletions() const { return state_ + "/confirmed-deletions"; }
+  [[nodiscard]] std::string rejectedDeletions() const { return state_ + "/rejected-deletions"; }
   [[nodiscard]] std::string lockFile() const { return run_ + "/agent.lock"; }
   [[nodiscard]] std::string sandboxesDir() const { return run_ + "/sandboxes"; }
   [[nodiscard]] std::string sandboxDir(const SandboxId& id) const { return sandboxesDir() + "/" + id.text(); }

@@ -32,9 +32,16 @@ std::uint64_t destructionOf(const Assignment& assignment) {
   return assignment.desired == DesiredState::kDeleted ? assignment.generation : assignment.rootGeneration;
 }
 
-bool destroysAnew(const Assignment& incoming, const SandboxRecord* present) {
+Destruction answerTo(std::uint64_t destruction, const FenceAnswers& answers) {
+  if (destruction <= answers.released) return Destruction::kReleased;
+  return destruction <= answers.refused ? Destruction::kRefused : Destruction::kHeld;
+}
+
+bool destroysAnew(const Assignment& incoming, const SandboxRecord* present, const FenceAnswers& answers) {
   const bool deletes = incoming.desired == DesiredState::kDeleted;
   if (present == nullptr) return deletes;
+  const auto before = destructionOf(present->assignment);
+  if (deletes && before > 0 && answerTo(before, answers) == Destruction::kRefused) return destructionOf(incoming) > before;
   if (deletes) return present->assignment.desired != DesiredState::kDeleted;
   return incoming.rootGeneration > present->assignment.rootGeneration;
 }
@@ -56,6 +63,38 @@ Decision decideHeld(const SandboxRecord& record) {
   draft.exit = record.observation.exit;
   Decision decision;
   decision.observe = std::move(draft);
+  return decision;
+}
+
+Decision decideRefused(const SandboxRecord& record, const SandboxFacts& facts) {
+  Decision decision;
+  if (facts.container == Seen::kUnknown) {
+    decision.step = Step::kInspect;
+    return decision;
+  }
+  const bool deletes = record.assignment.desired == DesiredState::kDeleted;
+  if (!deletes || facts.container == Seen::kRunning) {
+    SandboxRecord spared = record;
+    // No fresh root is wanted, and what runs goes on.
+    spared.assignment.rootGeneration = 0;
+    if (deletes) {
+      spared.assignment.desired = DesiredState::kRunning;
+      spared.assignment.generation = record.runGeneration;
+    }
+    decision = decide(spared, facts);
+    if (decision.step != Step::kWait) {
+      if (deletes) decision.observe.reset();
+      return decision;
+    }
+  } else {
+    decision.observe = ObservationDraft{facts.container == Seen::kAbsent ? SandboxState::kDeleting : SandboxState::kStopped, "", "",
+                                        record.observation.exit};
+  }
+  if (decision.observe && decision.observe->reason.empty()) {
+    decision.observe->reason = "deletion_rejected";
+    decision.observe->message = fmt::format("{} was refused by somebody who looks after its host; it takes another wish",
+                                            deletes ? "the deletion" : "the fresh root file system");
+  }
   return decision;
 }
 

@@ -16,6 +16,13 @@
 
 namespace gs {
 
+// What became of the destruction that a sandbox's assignment asks for.
+enum class Destruction : std::uint8_t {
+  kReleased,  // it goes on, or none is asked for
+  kHeld,      // it waits for a person's word
+  kRefused,   // a person said no: it is not carried out, and the sandbox goes on, until there is another wish
+};
+
 enum class RemoteConfirmation : std::uint8_t { kTaken, kRefused };
 
 struct DeletionFenceLimits {
@@ -45,10 +52,19 @@ class DeletionFence {
   std::deque<SteadyTime> gone_;
 };
 
+// The answers that a sandbox had, by the generation of the destruction that they were for; 0: none. What is released stays
+// released, and an answer is also one to every destruction before.
+struct FenceAnswers {
+  std::uint64_t released = 0;
+  std::uint64_t refused = 0;
+};
+[[nodiscard]] Destruction answerTo(std::uint64_t destruction, const FenceAnswers& answers);
+
 // The generation of the destruction that the assignment asks for; 0: none. A deletion's own, else that of the fresh root.
 [[nodiscard]] std::uint64_t destructionOf(const Assignment& assignment);
-// Whether the assignment asks for a destruction that was not asked for before. `present`: what the host holds, or null.
-[[nodiscard]] bool destroysAnew(const Assignment& incoming, const SandboxRecord* present);
+// Whether the assignment asks for a destruction that was not asked for before, or was refused then. `present`: what the
+// host holds, or null.
+[[nodiscard]] bool destroysAnew(const Assignment& incoming, const SandboxRecord* present, const FenceAnswers& answers);
 
 struct HeldDestruction {
   SandboxId sandboxId;
@@ -61,5 +77,7 @@ struct HeldDestruction {
 
 // What is told of a sandbox whose destruction is held. No step is taken.
 [[nodiscard]] Decision decideHeld(const SandboxRecord& record);
+// The same when it is refused. The sandbox is served as if the destruction had not been wished.
+[[nodiscard]] Decision decideRefused(const SandboxRecord& record, const SandboxFacts& facts);
 
 }  // namespace gs

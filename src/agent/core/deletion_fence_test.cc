@@ -90,13 +90,13 @@ TEST(DeletionFence, TellsNewDestructionsFromThoseThatWereWishedBefore) {
   };
   const auto running = holds(assignment(3, DesiredState::kRunning, 2));
   const auto deleted = holds(assignment(3, DesiredState::kDeleted));
-  EXPECT_TRUE(destroysAnew(assignment(4, DesiredState::kDeleted), &running));
-  EXPECT_FALSE(destroysAnew(assignment(4, DesiredState::kDeleted), &deleted)) << "the same wish in a new generation";
-  EXPECT_TRUE(destroysAnew(assignment(1, DesiredState::kDeleted), nullptr)) << "its container may be here all the same";
-  EXPECT_FALSE(destroysAnew(assignment(4, DesiredState::kStopped, 2), &running));
-  EXPECT_FALSE(destroysAnew(assignment(4, DesiredState::kArchived, 2), &running)) << "archiving keeps everything";
-  EXPECT_TRUE(destroysAnew(assignment(4, DesiredState::kRunning, 4), &running)) << "a fresh root";
-  EXPECT_FALSE(destroysAnew(assignment(1, DesiredState::kRunning), nullptr));
+  EXPECT_TRUE(destroysAnew(assignment(4, DesiredState::kDeleted), &running, {}));
+  EXPECT_FALSE(destroysAnew(assignment(4, DesiredState::kDeleted), &deleted, {})) << "the same wish in a new generation";
+  EXPECT_TRUE(destroysAnew(assignment(1, DesiredState::kDeleted), nullptr, {})) << "its container may be here all the same";
+  EXPECT_FALSE(destroysAnew(assignment(4, DesiredState::kStopped, 2), &running, {}));
+  EXPECT_FALSE(destroysAnew(assignment(4, DesiredState::kArchived, 2), &running, {})) << "archiving keeps everything";
+  EXPECT_TRUE(destroysAnew(assignment(4, DesiredState::kRunning, 4), &running, {})) << "a fresh root";
+  EXPECT_FALSE(destroysAnew(assignment(1, DesiredState::kRunning), nullptr, {}));
   EXPECT_EQ(destructionOf(assignment(4, DesiredState::kDeleted, 2)), 4U);
   EXPECT_EQ(destructionOf(assignment(4, DesiredState::kRunning, 2)), 2U);
   EXPECT_EQ(destructionOf(assignment(4, DesiredState::kRunning)), 0U);
@@ -127,6 +127,71 @@ TEST(DeletionFence, DoesNothingToWhatIsHeldAndSaysSo) {
   EXPECT_EQ(decision.step, Step::kWait);
   EXPECT_EQ(decision.observe.value().state, SandboxState::kRunning) << "a fresh root that is held leaves it running";
   EXPECT_EQ(decision.observe->reason, "deletion_held");
+}
+
+TEST(DeletionFence, GoesByTheAnswersInOrder) {
+  struct Row {
+    std::uint64_t destruction;
+    FenceAnswers answers;
+    Destruction expected;
+    const char* reason;
+  };
+  const Row rows[] = {
+      {0, {}, Destruction::kReleased, "nothing is destroyed"},
+      {4, {}, Destruction::kHeld, "nobody answered"},
+      {4, {4, 0}, Destruction::kReleased, "released"},
+      {4, {0, 4}, Destruction::kRefused, "refused"},
+      {5, {0, 4}, Destruction::kHeld, "wished anew"},
+      {5, {5, 4}, Destruction::kReleased, "wished anew, and released"},
+      {2, {0, 4}, Destruction::kRefused, "a fresh root that was wished before the deletion that was refused"},
+      {2, {2, 4}, Destruction::kReleased, "one that was made before that"},
+  };
+  for (const auto& row : rows) EXPECT_EQ(answerTo(row.destruction, row.answers), row.expected) << row.reason;
+}
+
+TEST(DeletionFence, CountsADeletionThatWasRefusedAndIsWishedAnew) {
+  SandboxRecord deleted;
+  deleted.assignment = assignment(3, DesiredState::kDeleted);
+  EXPECT_TRUE(destroysAnew(assignment(4, DesiredState::kDeleted), &deleted, {0, 3}));
+  EXPECT_FALSE(destroysAnew(assignment(4, DesiredState::kRunning), &deleted, {0, 3}));
+}
+
+TEST(DeletionFence, ServesWhatIsRefusedAsIfItHadNotBeenWished) {
+  SandboxRecord record;
+  record.assignment = assignment(4, DesiredState::kDeleted);
+  record.runGeneration = 3;
+  record.observation.generation = 3;
+  record.observation.sequence = 9;
+  record.observation.state = SandboxState::kRunning;
+  SandboxFacts facts;
+  EXPECT_EQ(decideRefused(record, facts).step, Step::kInspect) << "nobody looked since it was held";
+  facts.container = Seen::kRunning;
+  facts.containerGeneration = 3;
+  EXPECT_EQ(decideRefused(record, facts).step, Step::kOpenGate) << "its guest dials again after a restart of the agent";
+  facts.gateOpen = true;
+  auto decision = decideRefused(record, facts);
+  EXPECT_EQ(decision.step, Step::kWait);
+  EXPECT_EQ(decision.observe.value().state, SandboxState::kRunning);
+  EXPECT_EQ(decision.observe->reason, "deletion_rejected");
+  facts.container = Seen::kExited;
+  decision = decideRefused(record, facts);
+  EXPECT_EQ(decision.step, Step::kWait) << "what stands still is left alone";
+  EXPECT_EQ(decision.observe.value().state, SandboxState::kStopped);
+  facts.container = Seen::kRunning;
+  record.assignment = assignment(4, DesiredState::kRunning, 4);
+  decision = decideRefused(record, facts);
+  EXPECT_EQ(decision.step, Step::kWait) << "it keeps the root file system that it has";
+  EXPECT_EQ(decision.observe.value().reason, "deletion_rejected");
+  record.assignment = assignment(5, DesiredState::kStopped, 4);
+  EXPECT_EQ(decideRefused(record, facts).step, Step::kStop) << "other wishes are carried out";
+}
+
+TEST(DeletionFence, TakesAnotherWishOnceADeletionWasRefused) {
+  SandboxRecord record;
+  record.assignment = assignment(4, DesiredState::kDeleted);
+  const auto start = assignment(5, DesiredState::kRunning);
+  EXPECT_EQ(checkAssignment(start, &record).error().code, ErrorCode::kFailedPrecondition);
+  EXPECT_EQ(checkAssignment(start, &record, Deletion::kWasRefused).value(), Acceptance::kNew);
 }
 
 }  // namespace

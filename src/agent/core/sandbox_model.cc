@@ -402,7 +402,7 @@ void noteStop(SandboxRecord& record, const SandboxFacts& facts) {
   }
 }
 
-Result<Acceptance> checkAssignment(const Assignment& incoming, const SandboxRecord* present) {
+Result<Acceptance> checkAssignment(const Assignment& incoming, const SandboxRecord* present, Deletion deletion) {
   if (present == nullptr) {
     if (incoming.spec.runtime != "docker") {
       return fail(makeError(ErrorCode::kUnimplemented,
@@ -425,7 +425,7 @@ Result<Acceptance> checkAssignment(const Assignment& incoming, const SandboxReco
   if (incoming.generation == held.generation) return Acceptance::kSame;
   // One that was archived is deleted here and may come back to the same host, with a root file system of its own.
   const bool comesBack = incoming.rootGeneration > held.generation;
-  if (held.desired == DesiredState::kDeleted && incoming.desired != DesiredState::kDeleted && !comesBack) {
+  if (held.desired == DesiredState::kDeleted && incoming.desired != DesiredState::kDeleted && !comesBack && deletion == Deletion::kStands) {
     return fail(makeError(ErrorCode::kFailedPrecondition, "the sandbox is being deleted").withReason("spec_rejected"));
   }
   const bool freshRoot = incoming.rootGeneration > held.rootGeneration;

@@ -132,8 +132,11 @@ void noteStop(SandboxRecord& record, const SandboxFacts& facts);
 // Whether a newly arrived assignment is taken. Older: kAborted (reason stale_generation). Equal: taken, changes nothing.
 // The blueprint changes together with the root generation or not at all, the runtime never: kInvalidArgument. Unknown
 // runtime: kUnimplemented.
+// What is to be deleted takes no other wish, unless its deletion was refused here.
 enum class Acceptance : std::uint8_t { kNew, kSame };
-[[nodiscard]] Result<Acceptance> checkAssignment(const Assignment& incoming, const SandboxRecord* present);
+enum class Deletion : std::uint8_t { kStands, kWasRefused };
+[[nodiscard]] Result<Acceptance> checkAssignment(const Assignment& incoming, const SandboxRecord* present,
+                                                 Deletion deletion = Deletion::kStands);
 
 // How a step's failure is told, and whether the step is tried again. Retryable failures keep the state that was last
 // seen (unknown is not dead); others fail the generation.

@@ -169,13 +169,26 @@ Task<Result<std::uint32_t>> AgentDaemon::confirmDeletions(std::string fence) {
   co_return released;
 }
 
-Task<void> AgentDaemon::takeLocalConfirmation() {
-  auto fence = takeConfirmation(paths_);
-  if (!fence) {
-    logWarn("confirmation_not_taken", {{"error", fence.error().describe()}});
-  } else if (!fence->empty()) {
-    const auto released = co_await supervisor_.confirmDestructions(std::move(*fence));
-    if (!released) logWarn("confirmation_not_taken", {{"error", released.error().describe()}});
+Task<Result<std::uint32_t>> AgentDaemon::rejectDeletions(std::string fence) {
+  // Also where confirmations are taken on the host alone: this destroys nothing.
+  auto refused = co_await supervisor_.refuseDestructions(std::move(fence));
+  tellChangedFacts();
+  co_return refused;
+}
+
+Task<void> AgentDaemon::takeLocalAnswers() {
+  for (const auto answer : {Destruction::kRefused, Destruction::kReleased}) {
+    auto fence = takeAnswer(paths_, answer);
+    if (fence && fence->empty()) continue;
+    Result<std::uint32_t> taken = std::uint32_t{0};
+    if (!fence) {
+      taken = fail(std::move(fence).error());
+    } else if (answer == Destruction::kRefused) {
+      taken = co_await supervisor_.refuseDestructions(std::move(*fence));
+    } else {
+      taken = co_await supervisor_.confirmDestructions(std::move(*fence));
+    }
+    if (!taken) logWarn("deletions_answer_not_taken", {{"error", taken.error().describe()}});
   }
 }
 
@@ -274,7 +287,7 @@ Task<void> AgentDaemon::watchHealth() {
       facts_.conditions = report.conditions;
     }
     if (report.health.state != RuntimeState::kHealthy) supervisor_.runtimeLost();
-    co_await takeLocalConfirmation();
+    co_await takeLocalAnswers();
     tellChangedFacts();
   }
 }

@@ -45,6 +45,7 @@ class AgentDaemon final : private LinkDelegate, private BlueprintProvider, priva
   void openChannels(std::vector<SecretString> tickets) override { channels_.open(std::move(tickets)); }
   [[nodiscard]] std::optional<HeldSandbox> findHeld(const SandboxId& id) override;
   [[nodiscard]] Task<Result<std::uint32_t>> confirmDeletions(std::string fence) override;
+  [[nodiscard]] Task<Result<std::uint32_t>> rejectDeletions(std::string fence) override;
   void linkUp(std::uint64_t epoch) override;
   void linkDown() override;
   void identityRenewed(const HostIdentity& identity) override;
@@ -63,7 +64,7 @@ class AgentDaemon final : private LinkDelegate, private BlueprintProvider, priva
   [[nodiscard]] std::vector<HostCondition> hostConditions();
   void tellChangedFacts();
   // A confirmation that root on this host has put into the state directory; see deletions_command.h.
-  [[nodiscard]] Task<void> takeLocalConfirmation();
+  [[nodiscard]] Task<void> takeLocalAnswers();
   // Whether one more sandbox may be made: the disk reserve is for journal and link (design §4, rule 12).
   [[nodiscard]] Status checkRoom() const;
   [[nodiscard]] Task<void> rememberEpoch(std::uint64_t epoch);

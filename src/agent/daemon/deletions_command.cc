@@ -30,6 +30,10 @@ class OpenFile {
   int fd_;
 };
 
+std::string pathOf(const AgentPaths& paths, Destruction answer) {
+  return answer == Destruction::kReleased ? paths.confirmedDeletions() : paths.rejectedDeletions();
+}
+
 }  // namespace
 
 HostCondition deletionsHeld(const std::vector<HeldDestruction>& held, const DeletionFenceLimits& limits) {
@@ -39,56 +43,59 @@ HostCondition deletionsHeld(const std::vector<HeldDestruction>& held, const Dele
           fmt::format("{} deletions are held, because more than {} % of this host's sandboxes, and at least {}, were to be destroyed "
                       "within {} s; nothing of them was touched; fence {}",
                       held.size(), limits.percent, limits.atLeast, limits.window.count() / 1000, fence),
-          fmt::format("if they are meant: {}gstacks-agent deletions confirm --fence {} on the host; if not, find out who wished them",
+          fmt::format("if they are meant: {}gstacks-agent deletions confirm --fence {} on the host; if not: the same with reject, and "
+                      "find out who wished them",
                       remote ? fmt::format("gstacks host confirm-deletions HOST --fence {}, or ", fence) : "", fence)};
 }
 
-Result<std::vector<HeldDestruction>> readHeldDestructions(const AgentPaths& paths) {
+Result<std::vector<HeldDestruction>> readDestructions(const AgentPaths& paths, Destruction which) {
   if (!std::filesystem::exists(paths.database())) {
     return fail(ErrorCode::kNotFound, "there is no journal in " + paths.stateDir());
   }
   GS_TRY(auto database, Database::open(paths.database()));
-  std::map<std::string, std::uint64_t> released;
+  std::map<std::string, FenceAnswers> answers;
   bool begun = false;
   GS_CHECK(database.query("SELECT key, value FROM agent_state", {}, [&](const Row& row) {
     const std::string key = row.text(0);
     begun = begun || key == kReleasesBegunKey;
-    if (key.starts_with(kReleaseKeyPrefix)) {
-      released[key.substr(kReleaseKeyPrefix.size())] = std::strtoull(row.text(1).c_str(), nullptr, 10);
-    }
+    const auto value = std::strtoull(row.text(1).c_str(), nullptr, 10);
+    if (key.starts_with(kReleaseKeyPrefix)) answers[key.substr(kReleaseKeyPrefix.size())].released = value;
+    if (key.starts_with(kRefusalKeyPrefix)) answers[key.substr(kRefusalKeyPrefix.size())].refused = value;
   }));
-  std::vector<HeldDestruction> held;
+  std::vector<HeldDestruction> out;
   // An agent that knows of no fence has written it: it holds nothing.
-  if (!begun) return held;
+  if (!begun) return out;
   GS_CHECK(database.query("SELECT assignment FROM sandbox ORDER BY sandbox_id", {}, [&](const Row& row) {
     const auto assignment = decodeAssignment(row.text(0));
     if (!assignment) return;
     const auto destruction = destructionOf(*assignment);
-    const auto found = released.find(assignment->sandboxId.text());
-    if (destruction > (found == released.end() ? 0 : found->second)) {
-      held.push_back({assignment->sandboxId, destruction, assignment->spec.name});
+    if (answerTo(destruction, answers[assignment->sandboxId.text()]) == which) {
+      out.push_back({assignment->sandboxId, destruction, assignment->spec.name});
     }
   }));
-  return held;
+  return out;
 }
 
-std::string describeHeld(const std::vector<HeldDestruction>& held) {
-  if (held.empty()) return "no deletions are held\n";
+std::string describeHeld(const std::vector<HeldDestruction>& held, const std::vector<HeldDestruction>& refused) {
   std::string out;
+  for (const auto& each : refused) out += fmt::format("{}  {}  rejected\n", each.sandboxId.text(), each.name);
+  if (held.empty()) return out + "no deletions are held\n";
   for (const auto& each : held) out += fmt::format("{}  {}\n", each.sandboxId.text(), each.name);
-  return out + fmt::format("{} deletions are held; nothing of them was touched. If they are meant:\n"
-                           "  gstacks-agent deletions confirm --fence {}\n",
+  return out + fmt::format("{0} deletions are held; nothing of them was touched. If they are meant:\n"
+                           "  gstacks-agent deletions confirm --fence {1}\nIf they are not:\n"
+                           "  gstacks-agent deletions reject --fence {1}\n",
                            held.size(), fenceId(held));
 }
 
-Status confirmOnHost(const AgentPaths& paths, const std::vector<HeldDestruction>& held, const std::string& fence) {
+Status answerOnHost(const AgentPaths& paths, Destruction answer, const std::vector<HeldDestruction>& held, const std::string& fence) {
   if (held.empty() || fenceId(held) != fence) {
     return fail(makeError(ErrorCode::kFailedPrecondition,
                           held.empty() ? "no deletions are held" : "other deletions are held now than that id names")
                     .withReason("fence_changed")
                     .withFix("gstacks-agent deletions list"));
   }
-  const std::string draft = paths.confirmedDeletions() + ".new";
+  const std::string path = pathOf(paths, answer);
+  const std::string draft = path + ".new";
   {
     std::remove(draft.c_str());
     const OpenFile file(::open(draft.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
@@ -96,14 +103,12 @@ Status confirmOnHost(const AgentPaths& paths, const std::vector<HeldDestruction>
     const auto written = ::write(file.get(), fence.data(), fence.size());
     if (written != static_cast<ssize_t>(fence.size()) || ::fsync(file.get()) != 0) return fail(errnoError(errno, "writing " + draft));
   }
-  if (std::rename(draft.c_str(), paths.confirmedDeletions().c_str()) != 0) {
-    return fail(errnoError(errno, "writing " + paths.confirmedDeletions()));
-  }
+  if (std::rename(draft.c_str(), path.c_str()) != 0) return fail(errnoError(errno, "writing " + path));
   return {};
 }
 
-Result<std::string> takeConfirmation(const AgentPaths& paths) {
-  const std::string path = paths.confirmedDeletions();
+Result<std::string> takeAnswer(const AgentPaths& paths, Destruction answer) {
+  const std::string path = pathOf(paths, answer);
   const OpenFile file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   if (file.get() < 0) {
     if (errno == ENOENT) return std::string();

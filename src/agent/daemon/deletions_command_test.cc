@@ -33,32 +33,39 @@ class DeletionsCommand : public ::testing::Test {
 };
 
 TEST_F(DeletionsCommand, PassesAConfirmationOnOnce) {
-  EXPECT_EQ(takeConfirmation(paths_).value(), "") << "there is none";
-  ASSERT_TRUE(confirmOnHost(paths_, held_, fenceId(held_)));
-  ASSERT_TRUE(confirmOnHost(paths_, held_, fenceId(held_))) << "a repeat is the same";
-  EXPECT_EQ(takeConfirmation(paths_).value(), fenceId(held_));
-  EXPECT_EQ(takeConfirmation(paths_).value(), "");
+  EXPECT_EQ(takeAnswer(paths_, Destruction::kReleased).value(), "") << "there is none";
+  ASSERT_TRUE(answerOnHost(paths_, Destruction::kReleased, held_, fenceId(held_)));
+  ASSERT_TRUE(answerOnHost(paths_, Destruction::kReleased, held_, fenceId(held_))) << "a repeat is the same";
+  EXPECT_EQ(takeAnswer(paths_, Destruction::kReleased).value(), fenceId(held_));
+  EXPECT_EQ(takeAnswer(paths_, Destruction::kReleased).value(), "");
+}
+
+TEST_F(DeletionsCommand, KeepsARejectionApartFromAConfirmation) {
+  ASSERT_TRUE(answerOnHost(paths_, Destruction::kRefused, held_, fenceId(held_)));
+  EXPECT_EQ(takeAnswer(paths_, Destruction::kReleased).value(), "");
+  EXPECT_EQ(takeAnswer(paths_, Destruction::kRefused).value(), fenceId(held_));
+  EXPECT_EQ(describeHeld({}, held_), "sbx_00000000000000000000  box  rejected\nno deletions are held\n");
 }
 
 TEST_F(DeletionsCommand, RefusesWhatIsNotHeldNow) {
-  EXPECT_EQ(confirmOnHost(paths_, held_, std::string(32, '0')).error().reason, "fence_changed");
-  EXPECT_EQ(confirmOnHost(paths_, {}, fenceId({})).error().reason, "fence_changed");
-  EXPECT_EQ(takeConfirmation(paths_).value(), "");
+  EXPECT_EQ(answerOnHost(paths_, Destruction::kReleased, held_, std::string(32, '0')).error().reason, "fence_changed");
+  EXPECT_EQ(answerOnHost(paths_, Destruction::kReleased, {}, fenceId({})).error().reason, "fence_changed");
+  EXPECT_EQ(takeAnswer(paths_, Destruction::kReleased).value(), "");
 }
 
 TEST_F(DeletionsCommand, TakesNothingThatOthersCouldHaveWritten) {
   std::ofstream(paths_.confirmedDeletions()) << fenceId(held_);
   ASSERT_EQ(::chmod(paths_.confirmedDeletions().c_str(), 0666), 0);
-  EXPECT_EQ(takeConfirmation(paths_).error().code, ErrorCode::kPermissionDenied);
+  EXPECT_EQ(takeAnswer(paths_, Destruction::kReleased).error().code, ErrorCode::kPermissionDenied);
   EXPECT_FALSE(fs::exists(paths_.confirmedDeletions())) << "it is not left to be complained of for ever";
   std::ofstream(root_ / "elsewhere") << fenceId(held_);
   fs::create_symlink(root_ / "elsewhere", paths_.confirmedDeletions());
-  EXPECT_FALSE(takeConfirmation(paths_));
+  EXPECT_FALSE(takeAnswer(paths_, Destruction::kReleased));
 }
 
 TEST_F(DeletionsCommand, SaysWhatIsHeldAndHowToConfirmIt) {
-  EXPECT_NE(describeHeld(held_).find("--fence " + fenceId(held_)), std::string::npos);
-  EXPECT_EQ(describeHeld({}), "no deletions are held\n");
+  EXPECT_NE(describeHeld(held_, {}).find("--fence " + fenceId(held_)), std::string::npos);
+  EXPECT_EQ(describeHeld({}, {}), "no deletions are held\n");
   const auto condition = deletionsHeld(held_, {});
   EXPECT_EQ(condition.code, "deletions_held");
   EXPECT_NE(condition.fix.find("gstacks host confirm-deletions"), std::string::npos);

@@ -34,6 +34,7 @@ struct Options {
   std::string stateDir, runDir, dockerSocket, guestPath;
   std::string server, tokenFile, name;
   std::string fence;
+  std::optional<Destruction> deletionAnswer;
   bool leaks = false, json = false;
   std::int64_t minimumAgeSeconds = 60;
 };
@@ -202,14 +203,18 @@ int runDeletions(const Options& options) {
   const auto config = loadConfig(options);
   if (!config) return report(config.error());
   const AgentPaths paths(config->stateDir, config->runDir);
-  const auto held = readHeldDestructions(paths);
+  const auto held = readDestructions(paths, Destruction::kHeld);
   if (!held) return report(held.error());
-  if (options.fence.empty()) {
-    fmt::print("{}", describeHeld(*held));
+  if (!options.deletionAnswer) {
+    const auto refused = readDestructions(paths, Destruction::kRefused);
+    if (!refused) return report(refused.error());
+    fmt::print("{}", describeHeld(*held, *refused));
     return 0;
   }
-  if (const auto confirmed = confirmOnHost(paths, *held, options.fence); !confirmed) return report(confirmed.error());
-  fmt::print("confirmed: the agent deletes {} within a few seconds, or at its next start\n", held->size());
+  if (const auto answered = answerOnHost(paths, *options.deletionAnswer, *held, options.fence); !answered) return report(answered.error());
+  const bool released = *options.deletionAnswer == Destruction::kReleased;
+  fmt::print("{}: the agent {} {} within a few seconds, or at its next start\n", released ? "confirmed" : "rejected",
+             released ? "deletes" : "lets go on", held->size());
   return 0;
 }
 
@@ -242,8 +247,13 @@ int run(int argc, char** argv) {
   auto* deletionsCommand = app.add_subcommand("deletions", "Deletions that wait because too many were wished at once");
   deletionsCommand->require_subcommand(1);
   deletionsCommand->add_subcommand("list", "Show them, with the id to confirm them by");
-  deletionsCommand->add_subcommand("confirm", "Let exactly these go on")
-      ->add_option("--fence", options.fence, "The id that `deletions list` shows")->required();
+  const auto addAnswer = [&](const std::string& name, const std::string& description, Destruction answer) {
+    auto* command = deletionsCommand->add_subcommand(name, description);
+    command->add_option("--fence", options.fence, "The id that `deletions list` shows")->required();
+    command->callback([&options, answer] { options.deletionAnswer = answer; });
+  };
+  addAnswer("confirm", "Let exactly these go on", Destruction::kReleased);
+  addAnswer("reject", "Carry none of exactly these out, until they are wished anew", Destruction::kRefused);
   auto* versionCommand = app.add_subcommand("version", "Print the version");
 
   CLI11_PARSE(app, argc, argv);

@@ -113,7 +113,7 @@ Task<Status> ControlLink::runLink() {
   GS_CO_TRY(const auto socket, co_await dial_(executor_, identity_, Deadline::after(kDialTime)));
 
   Hello hello;
-  hello.features = {"exec", "terminal", "adoption", "deletion_fence", std::string(kFeatureReprovision), std::string(kFeatureArchive)};
+  hello.features = {"exec", "terminal", "adoption", "deletion_fence", std::string(kFeatureDeletionRejection), std::string(kFeatureReprovision), std::string(kFeatureArchive)};
   hello.facts = delegate_.facts();
   hello.telemetry = delegate_.telemetry();
   hello.assignmentsDigest = assignmentsDigest(delegate_.versions());
@@ -221,6 +221,11 @@ Task<Status> ControlLink::receive(ServerMessage message) {
     const auto released = co_await delegate_.confirmDeletions(std::move(confirmed->fenceId));
     ConfirmDeletionsReply reply{confirmed->requestId, std::nullopt, released.value_or(0)};
     if (!released) reply.error = released.error();
+    send(std::move(reply));
+  } else if (auto* rejected = std::get_if<RejectDeletions>(&message.body)) {
+    const auto refused = co_await delegate_.rejectDeletions(std::move(rejected->fenceId));
+    ConfirmDeletionsReply reply{rejected->requestId, std::nullopt, refused.value_or(0)};
+    if (!refused) reply.error = refused.error();
     send(std::move(reply));
   } else if (auto* reply = std::get_if<BlobCredentialReply>(&message.body)) {
     const auto found = pending_.find(reply->requestId);

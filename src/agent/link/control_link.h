@@ -34,6 +34,10 @@ class LinkDelegate {
   [[nodiscard]] virtual Task<Result<std::uint32_t>> confirmDeletions(std::string /*fence*/) {
     co_return fail(ErrorCode::kUnimplemented, "this agent holds no deletions");
   }
+  // Likewise for RejectDeletions.
+  [[nodiscard]] virtual Task<Result<std::uint32_t>> rejectDeletions(std::string /*fence*/) {
+    co_return fail(ErrorCode::kUnimplemented, "this agent holds no deletions");
+  }
   virtual void linkUp(std::uint64_t epoch) = 0;
   virtual void linkDown() {}  // after each linkUp once
   virtual void identityRenewed(const HostIdentity& identity) = 0;

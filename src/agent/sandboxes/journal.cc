@@ -109,10 +109,19 @@ Status writeState(Database& db, const std::string& key, const std::string& value
   return {};
 }
 
-std::string releaseKey(const SandboxId& id) { return std::string(kReleaseKeyPrefix) + id.text(); }
+std::string keyOf(std::string_view prefix, const SandboxId& id) { return std::string(prefix) + id.text(); }
 
-Status writeReleases(Database& db, const std::vector<Journal::Release>& releases) {
-  for (const auto& [id, generation] : releases) GS_CHECK(writeState(db, releaseKey(id), fmt::format("{}", generation)));
+Status writeAnswers(Database& db, std::string_view prefix, const std::vector<Journal::Release>& answers) {
+  for (const auto& [id, generation] : answers) GS_CHECK(writeState(db, keyOf(prefix, id), fmt::format("{}", generation)));
+  return {};
+}
+
+Status readAnswers(Database& db, std::string_view prefix, std::uint64_t FenceAnswers::*which, std::map<SandboxId, FenceAnswers>& out) {
+  GS_CHECK(db.query("SELECT key, value FROM agent_state WHERE substr(key, 1, $1) = $2",
+                    {static_cast<std::int64_t>(prefix.size()), std::string(prefix)}, [&](const Row& r) {
+                      auto id = SandboxId::parse(r.text(0).substr(prefix.size()));
+                      if (id) out[*id].*which = std::strtoull(r.text(1).c_str(), nullptr, 10);
+                    }));
   return {};
 }
 
@@ -176,30 +185,37 @@ Task<Status> Journal::save(SandboxRecord record) {
 Task<Status> Journal::forget(SandboxId id) {
   co_return co_await database_->transact([id](Database& db) -> Status {
     GS_CHECK(db.execute("DELETE FROM sandbox WHERE sandbox_id = $1", {id.text()}));
-    GS_CHECK(db.execute("DELETE FROM agent_state WHERE key = $1", {releaseKey(id)}));
+    for (const auto prefix : {kReleaseKeyPrefix, kRefusalKeyPrefix}) {
+      GS_CHECK(db.execute("DELETE FROM agent_state WHERE key = $1", {keyOf(prefix, id)}));
+    }
     return {};
   });
 }
 
 Task<Status> Journal::release(std::vector<Release> releases) {
-  co_return co_await database_->transact([releases = std::move(releases)](Database& db) { return writeReleases(db, releases); });
+  co_return co_await database_->transact([releases = std::move(releases)](Database& db) {
+    return writeAnswers(db, kReleaseKeyPrefix, releases);
+  });
 }
 
-Task<Result<std::map<SandboxId, std::uint64_t>>> Journal::loadReleases(std::vector<Release> wished) {
-  using Releases = std::map<SandboxId, std::uint64_t>;
-  co_return co_await database_->transact([wished = std::move(wished)](Database& db) -> Result<Releases> {
+Task<Status> Journal::refuse(std::vector<Release> refusals) {
+  co_return co_await database_->transact([refusals = std::move(refusals)](Database& db) {
+    return writeAnswers(db, kRefusalKeyPrefix, refusals);
+  });
+}
+
+Task<Result<std::map<SandboxId, FenceAnswers>>> Journal::loadAnswers(std::vector<Release> wished) {
+  using Answers = std::map<SandboxId, FenceAnswers>;
+  co_return co_await database_->transact([wished = std::move(wished)](Database& db) -> Result<Answers> {
     GS_TRY(const auto begun, db.queryOne("SELECT value FROM agent_state WHERE key = $1", {std::string(kReleasesBegunKey)},
                                          [](const Row& r) { return r.text(0); }));
     if (!begun) {
-      GS_CHECK(writeReleases(db, wished));
+      GS_CHECK(writeAnswers(db, kReleaseKeyPrefix, wished));
       GS_CHECK(writeState(db, std::string(kReleasesBegunKey), "1"));
     }
-    Releases out;
-    GS_CHECK(db.query("SELECT key, value FROM agent_state WHERE substr(key, 1, $1) = $2",
-                      {static_cast<std::int64_t>(kReleaseKeyPrefix.size()), std::string(kReleaseKeyPrefix)}, [&](const Row& r) {
-                        auto id = SandboxId::parse(r.text(0).substr(kReleaseKeyPrefix.size()));
-                        if (id) out[*id] = std::strtoull(r.text(1).c_str(), nullptr, 10);
-                      }));
+    Answers out;
+    GS_CHECK(readAnswers(db, kReleaseKeyPrefix, &FenceAnswers::released, out));
+    GS_CHECK(readAnswers(db, kRefusalKeyPrefix, &FenceAnswers::refused, out));
     return out;
   });
 }

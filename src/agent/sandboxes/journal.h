@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "agent/core/sandbox_model.h"
+#include "agent/core/deletion_fence.h"
 #include "async/task.h"
 #include "db/database_thread.h"
 
@@ -42,6 +42,7 @@ inline constexpr Migration kJournalMigrations[] = {
 
 // In agent_state, which every version keeps: an agent from before the fence ignores them.
 inline constexpr std::string_view kReleaseKeyPrefix = "destruction_released/";  // + sandbox id; value: generation
+inline constexpr std::string_view kRefusalKeyPrefix = "destruction_refused/";  // likewise
 inline constexpr std::string_view kReleasesBegunKey = "destruction_releases";
 
 class Journal {
@@ -59,9 +60,11 @@ class Journal {
   // not released is held, so each is written before the assignment that asks for it. All or none; repeat: the same.
   using Release = std::pair<SandboxId, std::uint64_t>;
   [[nodiscard]] Task<Status> release(std::vector<Release> releases);
+  // Destructions that a person refused, likewise. An older version reads them as held, which they are to it.
+  [[nodiscard]] Task<Status> refuse(std::vector<Release> refusals);
   // To be asked once at the start, with the destructions in the journal. A journal from before there were releases has
   // them all released here.
-  [[nodiscard]] Task<Result<std::map<SandboxId, std::uint64_t>>> loadReleases(std::vector<Release> wished);
+  [[nodiscard]] Task<Result<std::map<SandboxId, FenceAnswers>>> loadAnswers(std::vector<Release> wished);
 
   // Small named values that must survive: the last link epoch. Absent: empty.
   [[nodiscard]] Task<Result<std::string>> readValue(std::string key);

@@ -63,15 +63,10 @@ void SandboxActor::wake() {
   changed_.notifyAll();
 }
 
-void SandboxActor::hold() {
-  held_ = true;
-  wake();
-}
-
-void SandboxActor::release() {
-  held_ = false;
-  // What it was like before is long ago.
-  facts_.container = Seen::kUnknown;
+void SandboxActor::settle(Destruction destruction) {
+  if (std::exchange(destruction_, destruction) == destruction) return;
+  // What it was like before it was held is long ago.
+  if (destruction != Destruction::kHeld) facts_.container = Seen::kUnknown;
   wake();
 }
 
@@ -85,8 +80,10 @@ void SandboxActor::runtimeLost() {
   hint();
 }
 
-Task<Status> SandboxActor::assign(Assignment assignment) {
+Task<Status> SandboxActor::assign(Assignment assignment, Destruction destruction) {
+  // Together: an answer is to one wish.
   record_.assignment = std::move(assignment);
+  settle(destruction);
   record_.assignment.known.reset();  // for one that has no record
   restartAt_.reset();
   const auto saved = co_await save();
@@ -160,7 +157,9 @@ Task<void> SandboxActor::run() {
     }
     const auto toDisconnectStop = untilDisconnectStop();
     facts_.disconnectedTooLong = toDisconnectStop && *toDisconnectStop <= Millis(0);
-    const Decision decision = held_ ? decideHeld(record_) : decide(record_, facts_);
+    const Decision decision = destruction_ == Destruction::kHeld      ? decideHeld(record_)
+                              : destruction_ == Destruction::kRefused ? decideRefused(record_, facts_)
+                                                                      : decide(record_, facts_);
     if (decision.observe) stage(*decision.observe);
     if (decision.step == Step::kFinish) break;
     Status done;

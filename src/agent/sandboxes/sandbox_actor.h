@@ -8,7 +8,7 @@
 
 #include <memory>
 
-#include "agent/core/sandbox_model.h"
+#include "agent/core/deletion_fence.h"
 #include "agent/sandboxes/ports.h"
 #include "agent/sandboxes/run_exec.h"
 #include "async/backoff.h"
@@ -31,14 +31,14 @@ class SandboxActor {
   [[nodiscard]] Task<void> stop();
 
   // Journals a newer assignment and wakes the actor. The caller has checked it (checkAssignment).
-  [[nodiscard]] Task<Status> assign(Assignment assignment);
+  [[nodiscard]] Task<Status> assign(Assignment assignment, Destruction destruction);
   // Success when the present assignment is on disk, after another try if need be. kUnavailable: it is not.
   [[nodiscard]] Task<Status> ensureJournalled();
   void acknowledge(std::uint64_t sequence);
-  // Between hold() and release() nothing is done to the sandbox, whatever its assignment asks for (core/deletion_fence.h).
-  void hold();
-  void release();
-  [[nodiscard]] bool held() const { return held_; }
+  // What of the destruction that its assignment asks for. Held: nothing is done to the sandbox. Refused: it is served as if
+  // it had not been wished (core/deletion_fence.h). Repeat: nothing.
+  void settle(Destruction destruction);
+  [[nodiscard]] Destruction destruction() const { return destruction_; }
   // The container may have changed: look when there is nothing better to do.
   void hint();
   // The link to the control plane went or came: see SandboxParts::linkDownFor.
@@ -128,7 +128,7 @@ class SandboxActor {
   std::uint64_t heardUpTo_ = 0;  // by the control plane, when that is further than this record has told
   bool startAnswered_ = false;  // with success, and not looked since
   std::optional<Deadline> restartAt_;  // the end of the wait before a restart by the policy
-  bool held_ = false;
+  Destruction destruction_ = Destruction::kReleased;
   Backoff backoff_;
   TaskGroup tasks_;
   TaskGroup guestTasks_;

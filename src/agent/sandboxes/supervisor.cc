@@ -39,11 +39,10 @@ Task<Status> Supervisor::recover() {
   for (const auto& record : records) {
     if (const auto generation = destructionOf(record.assignment)) wished.emplace_back(record.assignment.sandboxId, generation);
   }
-  GS_CO_TRY(const auto released, co_await parts_.journal.loadReleases(std::move(wished)));
+  GS_CO_TRY(answers_, co_await parts_.journal.loadAnswers(std::move(wished)));
   for (auto& record : records) {
-    const auto found = released.find(record.assignment.sandboxId);
-    const bool held = destructionOf(record.assignment) > (found == released.end() ? 0 : found->second);
-    addActor(std::move(record), held ? Destruction::kHeld : Destruction::kReleased);
+    const auto answer = answerTo(destructionOf(record.assignment), answersFor(record.assignment.sandboxId));
+    addActor(std::move(record), answer);
   }
   tasks_.spawn("runtime watch", watchRuntime());
   tasks_.spawn("strangers", watchStrangers());
@@ -60,7 +59,7 @@ void Supervisor::addActor(SandboxRecord record, Destruction destruction) {
   const SandboxId id = record.assignment.sandboxId;
   auto actor = std::make_unique<SandboxActor>(parts_, std::move(record), sink_,
                                               [this, id] { tasks_.spawn("reap " + id.text(), reap(id)); });
-  if (destruction == Destruction::kHeld) actor->hold();
+  actor->settle(destruction);
   actor->start();
   actors_[id] = std::move(actor);
 }
@@ -73,24 +72,31 @@ Task<void> Supervisor::reap(SandboxId id) {
   actors_.erase(found);
   fence_.gone(takenSince(id), parts_.clock.steadyNow());
   takenAt_.erase(id);
+  answers_.erase(id);
   if (finished_.size() >= kMostFinished) finished_.erase(finished_.begin());
   finished_[id] = actor->record().assignment.generation;
   co_await actor->stop();
 }
 
-Task<Result<Supervisor::Destruction>> Supervisor::fence(Assignment assignment, const SandboxActor* actor) {
+Task<Result<Destruction>> Supervisor::fence(Assignment assignment, const SandboxActor* actor) {
   const auto destruction = destructionOf(assignment);
-  bool held = actor != nullptr && actor->held();
-  if (destroysAnew(assignment, actor == nullptr ? nullptr : &actor->record())) {
+  const auto answers = answersFor(assignment.sandboxId);
+  bool held = actor != nullptr && actor->destruction() == Destruction::kHeld;
+  if (destroysAnew(assignment, actor == nullptr ? nullptr : &actor->record(), answers)) {
     const bool uncounted = actor == nullptr && !strangers_.contains(assignment.sandboxId);
     const std::size_t present = actors_.size() + strangers().size() + (uncounted ? 1 : 0);
     held = fence_.judge(takenSince(assignment.sandboxId), present, parts_.clock.steadyNow()) == DeletionFence::Verdict::kHeld || held;
+  } else if (answerTo(destruction, answers) == Destruction::kRefused) {
+    co_return Destruction::kRefused;
   }
   if (held) {
     logWarn("destruction_held", {{"sandbox", assignment.sandboxId.text()}, {"generation", destruction}});
     co_return Destruction::kHeld;
   }
-  if (destruction > 0) GS_CO_CHECK(co_await parts_.journal.release({{assignment.sandboxId, destruction}}));
+  if (destruction > answers.released) {
+    GS_CO_CHECK(co_await parts_.journal.release({{assignment.sandboxId, destruction}}));
+    answers_[assignment.sandboxId].released = destruction;
+  }
   co_return Destruction::kReleased;
 }
 
@@ -98,34 +104,56 @@ std::vector<HeldDestruction> Supervisor::heldDestructions() const {
   std::vector<HeldDestruction> out;
   for (const auto& [id, actor] : actors_) {
     const auto& assignment = actor->record().assignment;
-    if (actor->held()) out.push_back({id, destructionOf(assignment), assignment.spec.name});
+    if (actor->destruction() == Destruction::kHeld) out.push_back({id, destructionOf(assignment), assignment.spec.name});
   }
   return out;
 }
 
-Task<Result<std::uint32_t>> Supervisor::confirmDestructions(std::string fence) {
-  if (!fence.empty() && fence == confirmedFence_) co_return confirmedCount_;
-  const auto held = heldDestructions();
-  if (held.empty() || fenceId(held) != fence) {
-    co_return fail(makeError(ErrorCode::kFailedPrecondition,
-                             held.empty() ? "no deletions are held on this host" : "other deletions are held by now than were confirmed")
-                       .withReason("fence_changed")
-                       .withFix("look at what is held now, and confirm that"));
+Result<std::vector<HeldDestruction>> Supervisor::findHeld(const std::string& fence) const {
+  auto held = heldDestructions();
+  if (!held.empty() && fenceId(held) == fence) return held;
+  return fail(makeError(ErrorCode::kFailedPrecondition,
+                        held.empty() ? "no deletions are held on this host" : "other deletions are held by now than were looked at")
+                  .withReason("fence_changed")
+                  .withFix("look at what is held now, and answer that"));
+}
+
+void Supervisor::settle(const std::vector<HeldDestruction>& answered, Destruction as) {
+  for (const auto& each : answered) {
+    auto& answers = answers_[each.sandboxId];
+    (as == Destruction::kReleased ? answers.released : answers.refused) = each.generation;
+    const auto found = actors_.find(each.sandboxId);
+    // A newer wish that came meanwhile was held for itself, and was not answered.
+    if (found != actors_.end() && destructionOf(found->second->record().assignment) == each.generation) found->second->settle(as);
   }
+}
+
+Task<Result<std::uint32_t>> Supervisor::confirmDestructions(std::string fence) {
+  if (!fence.empty() && fence == confirmed_.fence) co_return confirmed_.count;
+  GS_CO_TRY(const auto held, findHeld(fence));
   std::vector<Journal::Release> releases;
   for (const auto& each : held) releases.emplace_back(each.sandboxId, each.generation);
   crashPoint("confirm_deletions.before");
   GS_CO_CHECK(co_await parts_.journal.release(std::move(releases)));
   crashPoint("confirm_deletions.after");
-  confirmedFence_ = std::move(fence);
-  confirmedCount_ = static_cast<std::uint32_t>(held.size());
-  for (const auto& each : held) {
-    const auto found = actors_.find(each.sandboxId);
-    // A newer wish that came meanwhile was held for itself, and was not confirmed.
-    if (found != actors_.end() && destructionOf(found->second->record().assignment) == each.generation) found->second->release();
-  }
-  logInfo("deletions_confirmed", {{"fence", confirmedFence_}, {"count", confirmedCount_}});
-  co_return confirmedCount_;
+  confirmed_ = {std::move(fence), static_cast<std::uint32_t>(held.size())};
+  settle(held, Destruction::kReleased);
+  logInfo("deletions_confirmed", {{"fence", confirmed_.fence}, {"count", confirmed_.count}});
+  co_return confirmed_.count;
+}
+
+Task<Result<std::uint32_t>> Supervisor::refuseDestructions(std::string fence) {
+  if (!fence.empty() && fence == refused_.fence) co_return refused_.count;
+  GS_CO_TRY(const auto held, findHeld(fence));
+  std::vector<Journal::Release> refusals;
+  for (const auto& each : held) refusals.emplace_back(each.sandboxId, each.generation);
+  crashPoint("reject_deletions.before");
+  GS_CO_CHECK(co_await parts_.journal.refuse(std::move(refusals)));
+  crashPoint("reject_deletions.after");
+  refused_ = {std::move(fence), static_cast<std::uint32_t>(held.size())};
+  settle(held, Destruction::kRefused);
+  logInfo("deletions_rejected", {{"fence", refused_.fence}, {"count", refused_.count}});
+  co_return refused_.count;
 }
 
 Task<AssignmentAck> Supervisor::assign(Assignment assignment) {
@@ -137,7 +165,8 @@ Task<AssignmentAck> Supervisor::assign(Assignment assignment) {
     co_return ack;
   }
   SandboxActor* actor = findActor(assignment.sandboxId);
-  const auto verdict = checkAssignment(assignment, actor == nullptr ? nullptr : &actor->record());
+  const auto deletion = actor != nullptr && actor->destruction() == Destruction::kRefused ? Deletion::kWasRefused : Deletion::kStands;
+  const auto verdict = checkAssignment(assignment, actor == nullptr ? nullptr : &actor->record(), deletion);
   if (!verdict) {
     ack.refusal = verdict.error();
     co_return ack;
@@ -158,8 +187,7 @@ Task<AssignmentAck> Supervisor::assign(Assignment assignment) {
   actor = findActor(assignment.sandboxId);  // it may have gone meanwhile
   crashPoint("assign.before");
   if (actor != nullptr) {
-    if (*destruction == Destruction::kHeld) actor->hold();
-    if (const auto saved = co_await actor->assign(std::move(assignment)); !saved) ack.refusal = saved.error();
+    if (const auto saved = co_await actor->assign(std::move(assignment), *destruction); !saved) ack.refusal = saved.error();
     crashPoint("assign.after");
     co_return ack;
   }

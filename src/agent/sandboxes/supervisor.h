@@ -36,6 +36,8 @@ class Supervisor {
   // Releases all of them, on disk before this returns. kFailedPrecondition (fence_changed): `fence` names another set. The
   // last one that was confirmed since the start: success again.
   [[nodiscard]] Task<Result<std::uint32_t>> confirmDestructions(std::string fence);
+  // Refuses all of them, likewise: they are held no more, and not carried out until they are wished anew.
+  [[nodiscard]] Task<Result<std::uint32_t>> refuseDestructions(std::string fence);
 
   // What is on record of it; nothing: no such sandbox here. Until the next co_await.
   [[nodiscard]] const SandboxRecord* find(const SandboxId& id) const {
@@ -62,8 +64,13 @@ class Supervisor {
   [[nodiscard]] Task<Result<std::unique_ptr<GuestExec>>> startExec(SandboxId id, ProcessSpec process, Deadline deadline);
 
  private:
-  enum class Destruction : std::uint8_t { kReleased, kHeld };
   void addActor(SandboxRecord record, Destruction destruction);
+  [[nodiscard]] Result<std::vector<HeldDestruction>> findHeld(const std::string& fence) const;
+  [[nodiscard]] FenceAnswers answersFor(const SandboxId& id) const {
+    const auto found = answers_.find(id);
+    return found == answers_.end() ? FenceAnswers() : found->second;
+  }
+  void settle(const std::vector<HeldDestruction>& answered, Destruction as);
   // Whether the accepted assignment may do what it asks for. A release is on disk when this returns.
   [[nodiscard]] Task<Result<Destruction>> fence(Assignment assignment, const SandboxActor* actor);
   [[nodiscard]] std::optional<SteadyTime> takenSince(const SandboxId& id) const {
@@ -88,8 +95,12 @@ class Supervisor {
   bool lookedForStrangers_ = false;
   DeletionFence fence_;
   std::map<SandboxId, SteadyTime> takenAt_;  // those that came since the start
-  std::string confirmedFence_;
-  std::uint32_t confirmedCount_ = 0;
+  std::map<SandboxId, FenceAnswers> answers_;  // as in the journal
+  struct Answered {
+    std::string fence;
+    std::uint32_t count = 0;
+  };
+  Answered confirmed_, refused_;  // the last ones
   TaskGroup tasks_;
 };
 

@@ -64,18 +64,20 @@ Result<int> adopt(Context& context, const AdoptArgs& args) {
   return 0;
 }
 
-struct ConfirmArgs {
+struct AnswerArgs {
   std::string host;
   std::string fence;
 };
 
-Result<int> confirmDeletions(Context& context, const ConfirmArgs& args) {
+// To what its path says, by the admin who looked at what is held.
+Result<int> answerDeletions(Context& context, const AnswerArgs& args, const std::string& path, std::string_view counted,
+                            std::string_view outcome) {
   GS_TRY(ApiClient* const api, context.api());
   GS_TRY(const std::string id, resolveId(*api, kHosts, args.host));
-  GS_TRY(const Json done, api->post(resourcePath(kHosts, id) + "/deletion-confirmations", Json{{"fence", args.fence}}));
+  GS_TRY(const Json done, api->post(resourcePath(kHosts, id) + path, Json{{"fence", args.fence}}));
   if (context.out().isJson()) return context.out().json(done), 0;
   if (context.out().isQuiet()) return context.out().line(id), 0;
-  context.out().line(fmt::format("{} deletions go on.", numberAt(done, "released")));
+  context.out().line(fmt::format("{} deletions {}.", numberAt(done, counted), outcome));
   return 0;
 }
 
@@ -98,12 +100,24 @@ void addHostRecoveryCommands(Command& host) {
     command.run([args](Context& context) { return adopt(context, *args); });
   }
   {
-    const auto args = std::make_shared<ConfirmArgs>();
+    const auto args = std::make_shared<AnswerArgs>();
     Command& confirm = host.add("confirm-deletions", "Let deletions go on that a host holds because they are too many at once");
     confirm.argument("HOST", args->host, "Id or name of the host");
     confirm.option("--fence", "ID", args->fence, "Which ones: the id in the host's condition deletions_held").required();
     confirm.details("Example:\n  gstacks host info rack-3-a\n  gstacks host confirm-deletions rack-3-a --fence 0123456789abcdef0123456789abcdef");
-    confirm.run([args](Context& context) { return confirmDeletions(context, *args); });
+    confirm.run([args](Context& context) {
+      return answerDeletions(context, *args, "/deletion-confirmations", "released", "go on");
+    });
+  }
+  {
+    const auto args = std::make_shared<AnswerArgs>();
+    Command& reject = host.add("reject-deletions", "Refuse deletions that a host holds because they are too many at once");
+    reject.argument("HOST", args->host, "Id or name of the host");
+    reject.option("--fence", "ID", args->fence, "Which ones: the id in the host's condition deletions_held").required();
+    reject.details("The sandboxes go on. Each is deleted only when that is wished again; starting or stopping it withdraws the wish.");
+    reject.run([args](Context& context) {
+      return answerDeletions(context, *args, "/deletion-rejections", "rejected", "are refused");
+    });
   }
 }
 

@@ -58,4 +58,10 @@ Task<Result<HttpResponse>> handlers::confirmDeletions(Api& api, ApiCall& call) {
   co_return jsonReply(200, Json{{"fence", fence}, {"released", released}});
 }
 
+Task<Result<HttpResponse>> handlers::rejectDeletions(Api& api, ApiCall& call) {
+  const auto fence = call.body().at("fence").get<std::string>();
+  GS_CO_TRY(const auto rejected, co_await api.parts().hosts.rejectDeletions(call.actor, call.id<HostId>("hostId"), fence));
+  co_return jsonReply(200, Json{{"fence", fence}, {"rejected", rejected}});
+}
+
 }  // namespace gs

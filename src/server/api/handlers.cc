@@ -22,6 +22,7 @@ const std::vector<std::pair<std::string_view, ApiHandler>>& apiHandlers() {
       {"listAdoptable", listAdoptable},
       {"adoptSandbox", adoptSandbox},
       {"confirmDeletions", confirmDeletions},
+      {"rejectDeletions", rejectDeletions},
       {"listTokens", listTokens},
       {"createToken", createToken},
       {"getToken", getToken},

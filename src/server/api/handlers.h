@@ -43,6 +43,7 @@ GS_HANDLER(deleteHost);
 GS_HANDLER(listAdoptable);
 GS_HANDLER(adoptSandbox);
 GS_HANDLER(confirmDeletions);
+GS_HANDLER(rejectDeletions);
 // token_api.cc
 GS_HANDLER(listTokens);
 GS_HANDLER(createToken);

@@ -44,6 +44,11 @@ void showDeleting(SandboxRecord& record, const HostHearing& host) {
   }
 }
 
+// It runs as wished, and not in the fresh root file system that was wished besides.
+bool isAboutFreshRoot(const SandboxRecord& record) {
+  return isCurrent(record) && (record.reason == "deletion_held" || record.reason == kDeletionRejected);
+}
+
 std::string whatRunsThere(const SandboxRecord& record) {
   const auto after = record.spec.stopAfterDisconnect.count();
   return after == 0 ? std::string("what runs there runs on") : fmt::format("it is stopped there when it cannot reach us for {} s", after);
@@ -59,6 +64,10 @@ void showUnknown(SandboxRecord& record, const HostHearing& host) {
 
 }  // namespace
 
+bool deletionWasRejected(const SandboxRecord& record) {
+  return record.desired == DesiredState::kDeleted && isCurrent(record) && record.reason == kDeletionRejected;
+}
+
 void showToClients(SandboxRecord& record, const HostHearing& host) {
   if (record.desired == DesiredState::kDeleted) {
     showDeleting(record, host);
@@ -72,7 +81,7 @@ void showToClients(SandboxRecord& record, const HostHearing& host) {
   }
   if (!isAsDesired(record.state, record.desired)) {
     if (record.reason.empty()) record.reason = reasonFor(record.state, record.desired);
-  } else if (record.state == SandboxState::kRunning) {
+  } else if (record.state == SandboxState::kRunning && !isAboutFreshRoot(record)) {
     record.reason.clear();
     record.message.clear();
   }

@@ -27,6 +27,10 @@ void showToClients(SandboxRecord& record, const HostHearing& host);
 // Whether starting it again is a new start: it ended by itself in its present generation.
 [[nodiscard]] bool endedByItself(const SandboxRecord& observed);
 
+// What its host tells of a deletion that was rejected there (`rejectDeletions`), and whether it has told that.
+inline constexpr std::string_view kDeletionRejected = "deletion_rejected";
+[[nodiscard]] bool deletionWasRejected(const SandboxRecord& observed);
+
 // Whether the observation is of what is wanted now. A state of an older generation says nothing about the present wish.
 [[nodiscard]] inline bool isCurrent(const SandboxRecord& record) {
   return record.observedGeneration >= record.generation;

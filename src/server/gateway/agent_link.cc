@@ -128,6 +128,7 @@ Task<std::optional<AgentLink::Refusal>> AgentLink::greet(std::string serialHex) 
   const auto has = [hello](std::string_view feature) { return std::ranges::find(hello->features, feature) != hello->features.end(); };
   canTellHeld_ = has("adoption");
   canConfirm_ = has("deletion_fence");
+  canReject_ = has(kFeatureDeletionRejection);
   Store::LinkUp up{host_, hello->protocol, hello->features, std::move(hello->facts), hello->telemetry, hub_.clock_.wallNow()};
   const auto epoch = co_await hub_.store_.linkUp(std::move(up));
   if (!epoch) co_return refusalFor(epoch.error());
@@ -297,25 +298,45 @@ std::vector<HeldSandbox> AgentLink::unknownSandboxes() const {
   return out;
 }
 
+std::pair<std::uint64_t, std::shared_ptr<AgentLink::Confirmation>> AgentLink::awaitAnswer() {
+  if (!confirmations_) confirmations_ = std::make_unique<std::map<std::uint64_t, std::shared_ptr<Confirmation>>>();
+  const auto pending = std::make_shared<Confirmation>(Event(hub_.executor_), std::nullopt);
+  confirmations_->emplace(nextRequest_, pending);
+  return {nextRequest_++, pending};
+}
+
+Task<Result<std::uint32_t>> AgentLink::answerTo(std::uint64_t request, std::shared_ptr<Confirmation> pending, Deadline deadline) {
+  while (!pending->reply && !ended_ && !deadline.expired()) co_await pending->done.waitUntil(deadline);
+  confirmations_->erase(request);
+  if (!pending->reply) {
+    co_return fail(makeError(ErrorCode::kDeadlineExceeded, "the host did not answer; whether it took this is not known")
+                       .withFix("look at the host's conditions, and repeat if the deletions are still held"));
+  }
+  if (pending->reply->error) co_return fail(std::move(*pending->reply->error));
+  co_return pending->reply->released;
+}
+
 Task<Result<std::uint32_t>> AgentLink::confirmDeletions(std::string fence, Deadline deadline) {
   const auto self = shared_from_this();
   if (!canConfirm_) {
     co_return fail(makeError(ErrorCode::kFailedPrecondition, "the host's agent is of a version that holds no deletions")
                        .withReason("agent_too_old"));
   }
-  if (!confirmations_) confirmations_ = std::make_unique<std::map<std::uint64_t, std::shared_ptr<Confirmation>>>();
-  const auto id = nextRequest_++;
-  const auto pending = std::make_shared<Confirmation>(Event(hub_.executor_), std::nullopt);
-  confirmations_->emplace(id, pending);
+  auto [id, pending] = awaitAnswer();
   send(ConfirmDeletions{id, std::move(fence)});
-  while (!pending->reply && !ended_ && !deadline.expired()) co_await pending->done.waitUntil(deadline);
-  confirmations_->erase(id);
-  if (!pending->reply) {
-    co_return fail(makeError(ErrorCode::kDeadlineExceeded, "the host did not answer; whether the deletions go on is not known")
-                       .withFix("look at the host's conditions, and repeat if they are still held"));
+  co_return co_await answerTo(id, std::move(pending), deadline);
+}
+
+Task<Result<std::uint32_t>> AgentLink::rejectDeletions(std::string fence, Deadline deadline) {
+  const auto self = shared_from_this();
+  if (!canReject_) {
+    co_return fail(makeError(ErrorCode::kFailedPrecondition, "the host's agent is of a version that cannot be told to reject deletions")
+                       .withReason("agent_too_old")
+                       .withFix("they stay held as long as nobody confirms them; upgrade the agent"));
   }
-  if (pending->reply->error) co_return fail(std::move(*pending->reply->error));
-  co_return pending->reply->released;
+  auto [id, pending] = awaitAnswer();
+  send(RejectDeletions{id, std::move(fence)});
+  co_return co_await answerTo(id, std::move(pending), deadline);
 }
 
 void AgentLink::markEnded() {

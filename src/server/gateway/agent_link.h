@@ -33,6 +33,7 @@ class AgentLink : public std::enable_shared_from_this<AgentLink> {
   [[nodiscard]] std::vector<HeldSandbox> unknownSandboxes() const;
   // As LinkHub::confirmDeletions.
   [[nodiscard]] Task<Result<std::uint32_t>> confirmDeletions(std::string fence, Deadline deadline);
+  [[nodiscard]] Task<Result<std::uint32_t>> rejectDeletions(std::string fence, Deadline deadline);
   // The host has or gets sandboxes: worth keeping spare channels for.
   void expectSessions();
   // Nothing was heard since then; now, while a message is being worked on here.
@@ -83,6 +84,7 @@ class AgentLink : public std::enable_shared_from_this<AgentLink> {
   bool canExec_ = false;
   bool canTellHeld_ = false;
   bool canConfirm_ = false;
+  bool canReject_ = false;
   bool draining_ = false;
   bool askingAgain_ = false;
   bool closed_ = false;
@@ -92,6 +94,8 @@ class AgentLink : public std::enable_shared_from_this<AgentLink> {
     std::optional<ConfirmDeletionsReply> reply;
   };
   std::unique_ptr<std::map<std::uint64_t, std::shared_ptr<Confirmation>>> confirmations_;  // asked for and not answered
+  [[nodiscard]] std::pair<std::uint64_t, std::shared_ptr<Confirmation>> awaitAnswer();
+  [[nodiscard]] Task<Result<std::uint32_t>> answerTo(std::uint64_t request, std::shared_ptr<Confirmation> pending, Deadline deadline);
   std::uint64_t nextRequest_ = 1;
   std::unique_ptr<std::map<SandboxId, HeldSandbox>> unknown_;  // told of, and no record here; rare, hence a pointer
   std::set<SandboxId> untold_;  // asked for since the last inventory, and not told yet

@@ -74,14 +74,24 @@ std::vector<HeldSandbox> GatewayHub::unknownSandboxes(const HostId& host) const 
   return link ? link->unknownSandboxes() : std::vector<HeldSandbox>();
 }
 
+namespace {
+
+Error notConnected(std::string fix) {
+  return makeError(ErrorCode::kFailedPrecondition, "the host is not connected").withReason("host_disconnected").withFix(std::move(fix));
+}
+
+}  // namespace
+
 Task<Result<std::uint32_t>> GatewayHub::confirmDeletions(HostId host, std::string fence, Deadline deadline) {
   const auto link = findLink(host);
-  if (!link) {
-    co_return fail(makeError(ErrorCode::kFailedPrecondition, "the host is not connected")
-                       .withReason("host_disconnected")
-                       .withFix("confirm on the host: gstacks-agent deletions confirm"));
-  }
+  if (!link) co_return fail(notConnected("confirm on the host: gstacks-agent deletions confirm"));
   co_return co_await link->confirmDeletions(std::move(fence), deadline);
+}
+
+Task<Result<std::uint32_t>> GatewayHub::rejectDeletions(HostId host, std::string fence, Deadline deadline) {
+  const auto link = findLink(host);
+  if (!link) co_return fail(notConnected("reject on the host: gstacks-agent deletions reject"));
+  co_return co_await link->rejectDeletions(std::move(fence), deadline);
 }
 
 Task<void> GatewayHub::serveLink(HostId host, std::string serialHex, std::shared_ptr<WebSocket> socket) {

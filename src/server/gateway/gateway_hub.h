@@ -43,6 +43,7 @@ class GatewayHub final : public LinkHub, public HostReports {
 
   [[nodiscard]] std::vector<HeldSandbox> unknownSandboxes(const HostId& host) const override;
   [[nodiscard]] Task<Result<std::uint32_t>> confirmDeletions(HostId host, std::string fence, Deadline deadline) override;
+  [[nodiscard]] Task<Result<std::uint32_t>> rejectDeletions(HostId host, std::string fence, Deadline deadline) override;
 
   [[nodiscard]] bool hasReported(const HostId& host) const override { return reported_.contains(host); }
 

@@ -32,6 +32,8 @@ class LinkHub {
   // ConfirmDeletions says. kFailedPrecondition: not connected (host_disconnected), or its agent has no fence
   // (agent_too_old). kDeadlineExceeded: no answer came, and nobody knows.
   [[nodiscard]] virtual Task<Result<std::uint32_t>> confirmDeletions(HostId host, std::string fence, Deadline deadline) = 0;
+  // Likewise a person's no (RejectDeletions): returns how many were rejected.
+  [[nodiscard]] virtual Task<Result<std::uint32_t>> rejectDeletions(HostId host, std::string fence, Deadline deadline) = 0;
 };
 
 }  // namespace gs

@@ -101,17 +101,26 @@ Task<Result<SandboxRecord>> HostService::adopt(Actor actor, HostId hostId, Sandb
   co_return co_await store_.getSandbox(actor.tenantId, id);
 }
 
-Task<Result<std::uint32_t>> HostService::confirmDeletions(Actor actor, HostId id, std::string fence) {
+Task<Status> HostService::auditAnswer(Actor actor, HostId id, std::string action, std::string fence) {
   GS_CO_TRY(const auto host, co_await store_.getHost(actor.tenantId, id));
   AuditRecord line;
   line.tenantId = actor.tenantId;
   line.actor = fmt::format("{}/{}", actor.userId, actor.apiKeyId);
-  line.action = "host.confirm_deletions";
+  line.action = std::move(action);
   line.subject = id.text();
   line.detail = fmt::format("{}, fence {}", host.name, fence);
   line.at = clock_.wallNow();
-  GS_CO_CHECK(co_await store_.appendAudit(std::move(line)));
+  co_return co_await store_.appendAudit(std::move(line));
+}
+
+Task<Result<std::uint32_t>> HostService::confirmDeletions(Actor actor, HostId id, std::string fence) {
+  GS_CO_CHECK(co_await auditAnswer(std::move(actor), id, "host.confirm_deletions", fence));
   co_return co_await hub_.confirmDeletions(std::move(id), std::move(fence), Deadline::after(kConfirmTime));
+}
+
+Task<Result<std::uint32_t>> HostService::rejectDeletions(Actor actor, HostId id, std::string fence) {
+  GS_CO_CHECK(co_await auditAnswer(std::move(actor), id, "host.reject_deletions", fence));
+  co_return co_await hub_.rejectDeletions(std::move(id), std::move(fence), Deadline::after(kConfirmTime));
 }
 
 }  // namespace gs

@@ -52,8 +52,11 @@ class HostService {
   // A person's confirmation that the deletions which the host holds under that name are meant; audited before it is
   // passed on. Errors as LinkHub::confirmDeletions.
   [[nodiscard]] Task<Result<std::uint32_t>> confirmDeletions(Actor actor, HostId id, std::string fence);
+  // Likewise a person's no: none of them is carried out until it is wished anew. Errors as LinkHub::rejectDeletions.
+  [[nodiscard]] Task<Result<std::uint32_t>> rejectDeletions(Actor actor, HostId id, std::string fence);
 
  private:
+  [[nodiscard]] Task<Status> auditAnswer(Actor actor, HostId id, std::string action, std::string fence);
   [[nodiscard]] Task<Result<std::optional<BlueprintRecord>>> findManifest(TenantId tenant, Digest manifest);
 
   Store& store_;

@@ -14,6 +14,9 @@ struct RecordingHub final : LinkHub {
     co_return fail(ErrorCode::kUnavailable, "none");
   }
   std::vector<HeldSandbox> unknownSandboxes(const HostId&) const override { return {}; }
+  Task<Result<std::uint32_t>> rejectDeletions(HostId, std::string, Deadline) override {
+    co_return fail(ErrorCode::kUnavailable, "none");
+  }
   Task<Result<std::uint32_t>> confirmDeletions(HostId, std::string, Deadline) override {
     co_return fail(ErrorCode::kUnavailable, "none");
   }

@@ -28,6 +28,7 @@ class FakeHub final : public LinkHub {
     co_return channel;
   }
   std::vector<HeldSandbox> unknownSandboxes(const HostId&) const override { return {}; }
+  Task<Result<std::uint32_t>> rejectDeletions(HostId, std::string, Deadline) override { co_return fail(problem); }
   Task<Result<std::uint32_t>> confirmDeletions(HostId, std::string, Deadline) override { co_return fail(problem); }
   HostId asked;
   std::vector<std::shared_ptr<WebSocket>> channels;

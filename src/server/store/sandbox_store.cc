@@ -157,11 +157,12 @@ Result<SandboxRecord> sql::applyWish(Database& db, const Actor& actor, SandboxRo
                                      WallTime now) {
   if (isAway(row.observed)) return wishAway(db, actor, std::move(row), desired, now);
   if (row.host.state == HostState::kRevoked) return wishWithoutHost(db, actor, std::move(row.observed), desired, now);
-  if (row.observed.desired == DesiredState::kDeleted && desired != DesiredState::kDeleted) {
+  const bool rejected = deletionWasRejected(row.observed);
+  if (row.observed.desired == DesiredState::kDeleted && desired != DesiredState::kDeleted && !rejected) {
     return fail(refused("sandbox_deleting", fmt::format("sandbox {} is being deleted", row.observed.name)));
   }
   if (isWaiting(row.observed)) return wishWhileWaiting(db, actor, std::move(row), desired, now);
-  const bool again = desired == DesiredState::kRunning && endedByItself(row.observed);
+  const bool again = (desired == DesiredState::kRunning && endedByItself(row.observed)) || (desired == DesiredState::kDeleted && rejected);
   if (row.observed.desired == desired && !again) return row.shown();
   GS_CHECK(wish(db, actor, row, desired, stopGrace, now));
   return row.shown();

@@ -181,7 +181,7 @@ class Store {
                                                                         PageRequest page) = 0;
   // Sets what is wanted and raises the generation. A repeat with the same desired state changes nothing and returns the
   // record as it is, but for a start of one that ended by itself: that is a new generation. A deleting sandbox can only
-  // be deleted: kFailedPrecondition. On a removed host deletion removes the record (state deleted comes back), everything
+  // be deleted: kFailedPrecondition; when its host was told to reject that, any wish withdraws it or wishes it anew. On a removed host deletion removes the record (state deleted comes back), everything
   // else is kFailedPrecondition (host_removed). One that waits for a host needs no word of one: deletion removes the record,
   // stopped it is stopped and no longer waits, started it waits again.
   [[nodiscard]] virtual Task<Result<SandboxRecord>> setDesired(Actor actor, SandboxId id, DesiredState desired,
