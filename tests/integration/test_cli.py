@@ -329,6 +329,18 @@ def test_held_deletions_are_confirmed_by_their_fence(api, run, good):
     assert done.returncode == 5 and "deletions_held" in done.stderr, done.stderr
 
 
+def test_held_deletions_are_rejected_by_their_fence(api, run, good):
+    fence = "0123456789abcdef" * 2
+    api.on("POST", f"/api/hosts/hst_{ID}/deletion-rejections", {"fence": fence, "rejected": 12})
+    assert "12 deletions are refused" in good("host", "reject-deletions", f"hst_{ID}", "--fence", fence)
+    assert api.requests[-1].json == {"fence": fence}
+    rejected = {"state": "deleting", "desiredState": "deleted", "reason": "deletion_rejected", "message": "No.", "generation": 2, "observedGeneration": 2}
+    api.on("DELETE", f"/api/sandboxes/sbx_{ID}", sandbox(api, **rejected))
+    api.on("GET", f"/api/sandboxes/sbx_{ID}", sandbox(api, **rejected))
+    done = run("sandbox", "delete", f"sbx_{ID}", "--wait")
+    assert done.returncode == 5 and "sandbox start" in done.stderr, done.stderr
+
+
 # --- Clusters, tokens, keys --------------------------------------------------------------------------------------------
 
 

@@ -171,8 +171,10 @@ def walk_adoption(stack, api, blueprint):
         changed = api.problem("POST", f"{path}/deletion-confirmations", 409, "failed_precondition", json={"fence": "f" * 32})
         assert changed["reason"] == "fence_changed"
         assert api.post(f"{path}/deletion-confirmations", {"fence": holder.fence}, expect=200) == {"fence": holder.fence, "released": 3}
+        assert api.problem("POST", f"{path}/deletion-rejections", 409, "failed_precondition", json={"fence": "f" * 32})["reason"] == "fence_changed"
+        assert api.post(f"{path}/deletion-rejections", {"fence": holder.fence}, expect=200) == {"fence": holder.fence, "rejected": 3}
         lines = [line["action"] for line in api.list_all("/api/audit")]
-        assert lines.count("sandbox.adopt") == 2 and lines.count("host.confirm_deletions") == 2
+        assert lines.count("sandbox.adopt") == 2 and lines.count("host.reject_deletions") == 2 and lines.count("host.confirm_deletions") == 2
         for sandbox_id in ids[:2]:
             api.delete_sandbox(sandbox_id)
     api.problem("POST", f"{path}/deletion-confirmations", 409, "failed_precondition", json={"fence": holder.fence})
