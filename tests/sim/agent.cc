@@ -12,6 +12,8 @@ constexpr const char* kEpochKey = "link_epoch";
 // When a link has lasted for so long, the agent knows for ever that it was there: it has had time to write that down.
 constexpr Millis kLinkSettles{2'000};
 constexpr Millis kWritten{4'000};
+// What was begun before that is finished.
+constexpr Millis kBegun{2'000};
 
 std::shared_ptr<Database> journalDatabase() {
   static DatabasePool pool(std::vector<Migration>(std::begin(kJournalMigrations), std::end(kJournalMigrations)));
@@ -20,10 +22,11 @@ std::shared_ptr<Database> journalDatabase() {
 
 }  // namespace
 
-SimAgent::SimAgent(Simulation& simulation, Ledger& ledger, Network& network, SimServer& server, std::size_t index)
+SimAgent::SimAgent(Simulation& simulation, Ledger& ledger, Network& network, SimServer& server, std::size_t index, DeletionFenceLimits fence)
     : Process(simulation, fmt::format("host{}", index)),
       hostId(HostId::make()),
-      engine(simulation, ledger, *this, {[this](const SandboxId& id) { return held(id); }, [this] { return outOfReachFor(); }}),
+      engine(simulation, ledger, *this, {[this](const SandboxId& id) { return held(id); }, [this] { return outOfReachFor(); },
+              [this](const SandboxId& id, std::uint64_t generation) { return mayDestroy(id, generation); }}),
       disk(simulation, *this),
       ledger_(ledger),
       network_(network),
@@ -33,7 +36,8 @@ SimAgent::SimAgent(Simulation& simulation, Ledger& ledger, Network& network, Sim
       database_(file_, disk),
       journal_(database_),
       reachedLast_(simulation.machine.nanoseconds()),
-      reachedKnown_(reachedLast_) {}
+      reachedKnown_(reachedLast_),
+      fence_(fence) {}
 
 std::optional<AgentSandboxRecord> SimAgent::held(const SandboxId& id) const {
   const auto* record = supervisor_ ? supervisor_->find(id) : nullptr;
@@ -57,6 +61,7 @@ Task<Status> SimAgent::start() {
                      hostId,
                      fmt::format("boot-{}", boots_),
                      "/guest"};
+  parts.fence = fence_;
   parts.linkDownFor = [this] { return linkWatch_->downFor(); };
   supervisor_ = std::make_unique<Supervisor>(std::move(parts), [this](const Observation& o) { told(o); });
   linkWatch_ = std::make_unique<LinkWatch>(simulation_.executor(), journal_, clock, fmt::format("boot-{}", boots_),
@@ -66,6 +71,7 @@ Task<Status> SimAgent::start() {
   linkWatch_->begin();
   recovered_ = true;
   checkFence("after a restart");
+  checkHeldAgain();
   HostIdentity identity;
   identity.hostId = hostId;
   const auto dial = [this](Executor, HostIdentity, Deadline deadline) { return server_.dial(index_, *this, hostId, deadline); };
@@ -108,6 +114,7 @@ Task<void> SimAgent::tear() {
   });
   const auto sandbox = SandboxId::trusted(id);
   accepted_.erase(sandbox);
+  heldBack_.erase(sandbox);
   ledger_.recordTorn(name(), sandbox);
   engine.recordTorn(sandbox);
 }
@@ -161,16 +168,114 @@ Task<AssignmentAck> SimAgent::assign(Assignment assignment) {
   const bool isNew = supervisor_->find(id) == nullptr;
   if (isNew && alive()) ledger_.recordBegins(name(), id);
   const auto life = this->life();
-  auto ack = co_await supervisor_->assign(std::move(assignment));
+  const auto before = held(id);
+  const bool anew = destroysAnew(assignment, before ? &*before : nullptr, {}) && letGoBefore(id) < destructionOf(assignment);
+  const auto taken = takenAt_.find(id);
+  const auto since = taken == takenAt_.end() ? std::nullopt : std::optional(taken->second);
+  hosted_.insert(id);
+  const auto asked = simulation_.machine.nanoseconds();
+  auto ack = co_await supervisor_->assign(assignment);
   if (!isLife(life)) co_return ack;
   if (ack.refusal) {
     simulation_.trace("{} refuses {}: {}", name(), id, ack.refusal->message);
+    // It may have been taken all the same, and not be on disk yet.
+    const auto after = held(id);
+    if (after && after->assignment.generation == assignment.generation) noteDestruction(assignment, false, asked, since);
   } else {
     auto& newest = accepted_[id];
     newest = std::max(newest, ack.generation);
     checkFence("after an assignment");
+    if (isNew) takenAt_.emplace(id, simulation_.machine.nanoseconds());
+    noteDestruction(assignment, anew, asked, since);
   }
   co_return ack;
+}
+
+std::optional<HeldSandbox> SimAgent::findHeld(const SandboxId& id) {
+  const auto* record = supervisor_->find(id);
+  if (record == nullptr) return std::nullopt;
+  HeldSandbox held{record->assignment, std::nullopt};
+  if (record->observation.sequence != 0) held.observation = record->observation;
+  return held;
+}
+
+std::vector<HeldDestruction> SimAgent::heldDestructions() const {
+  return alive() && recovered_ && supervisor_ ? supervisor_->heldDestructions() : std::vector<HeldDestruction>();
+}
+
+void SimAgent::confirmationAsked(const std::vector<HeldDestruction>& all) {
+  for (const auto& each : all) {
+    heldBack_.erase(each.sandboxId);
+    allowed_[each.sandboxId] = std::max(allowed_[each.sandboxId], each.generation);
+  }
+}
+
+Task<void> SimAgent::confirmLocally() {
+  const auto all = heldDestructions();
+  if (all.empty()) co_return;
+  confirmationAsked(all);
+  [[maybe_unused]] const auto released = co_await supervisor_->confirmDestructions(fenceId(all));
+}
+
+// What the journal says of it: one that was let go and could not be recorded is let go again, and is none more.
+std::uint64_t SimAgent::letGoBefore(const SandboxId& id) {
+  const auto found = file_->queryOne("SELECT value FROM agent_state WHERE key = 'destruction_released/' || $1", {id.text()}, [](const Row& row) { return row.text(0); });
+  std::uint64_t generation = 0;
+  if (found && *found) std::from_chars((*found)->data(), (*found)->data() + (*found)->size(), generation);
+  return generation;
+}
+
+// An assignment was taken: it is held, or it may destroy from now on. No more than the limit may in one window, of those
+// that the host has had for long enough.
+void SimAgent::noteDestruction(const Assignment& assignment, bool anew, std::int64_t asked, std::optional<std::int64_t> since) {
+  const auto& id = assignment.sandboxId;
+  const auto generation = destructionOf(assignment);
+  if (generation == 0) return;
+  const auto all = supervisor_->heldDestructions();
+  const bool isHeld = std::ranges::find(all, id, &HeldDestruction::sandboxId) != all.end();
+  if (isHeld) {
+    simulation_.trace("{} holds the destruction of {}", name(), id);
+    // Of one that was let go before its record was lost, the journal knows that.
+    const auto let = allowed_.find(id);
+    if (let == allowed_.end() || let->second < generation) heldBack_[id] = generation;
+    return;
+  }
+  if (heldBack_.contains(id)) simulation_.violate("held", fmt::format("{} held the destruction of {} and holds it no more", name(), id));
+  allowed_[id] = std::max(allowed_[id], generation);
+  const auto now = simulation_.machine.nanoseconds();  // it was judged between `asked` and now
+  const auto window = std::chrono::nanoseconds(fence_.window).count();
+  if (!anew || (since && now - *since < window + 1'000'000'000)) return;
+  letThrough_.push_back(asked);
+  const auto inWindow = static_cast<std::size_t>(std::ranges::count_if(letThrough_, [&](std::int64_t at) { return now - at < window; }));
+  const auto most = std::max<std::size_t>(hosted_.size() * fence_.percent / 100, fence_.atLeast - 1);
+  if (inWindow > most) {
+    simulation_.violate("mass deletion", fmt::format("{} destroys {} sandboxes at once, and {} are the most", name(), inWindow, most));
+  }
+}
+
+// What was held stays held over a restart; what was taken and not answered may be either.
+void SimAgent::checkHeldAgain() {
+  takenAt_.clear();
+  letThrough_.clear();
+  hosted_.clear();
+  for (const auto& [id, container] : engine.containers()) hosted_.insert(id);
+  const auto all = supervisor_->heldDestructions();
+  for (const auto& version : supervisor_->versions()) {
+    const auto record = held(version.sandboxId);
+    hosted_.insert(version.sandboxId);
+    const auto generation = destructionOf(record->assignment);
+    const bool isHeld = std::ranges::find(all, version.sandboxId, &HeldDestruction::sandboxId) != all.end();
+    if (generation == 0 || isHeld) continue;
+    if (heldBack_.contains(version.sandboxId)) {
+      simulation_.violate("held", fmt::format("{} has forgotten that the destruction of {} is held", name(), version.sandboxId));
+    }
+    allowed_[version.sandboxId] = std::max(allowed_[version.sandboxId], generation);
+  }
+}
+
+bool SimAgent::mayDestroy(const SandboxId& id, std::uint64_t containerGeneration) const {
+  const auto found = allowed_.find(id);
+  return found != allowed_.end() && found->second >= containerGeneration;
 }
 
 void SimAgent::linkUp(std::uint64_t epoch) {
@@ -208,7 +313,7 @@ void SimAgent::forgetReach() {
 }
 
 Millis SimAgent::outOfReachFor() const {
-  if (linkedSince_ && lasted(*linkedSince_) >= kLinkSettles) return Millis(0);
+  if (linkedSince_ && lasted(*linkedSince_) >= kLinkSettles + kBegun) return Millis(0);
   return lasted(reachedLast_) + jumped_;
 }
 

@@ -15,7 +15,7 @@ class SimServer;
 
 class SimAgent final : public Process, private LinkDelegate, private BlueprintProvider {
  public:
-  SimAgent(Simulation& simulation, Ledger& ledger, Network& network, SimServer& server, std::size_t index);
+  SimAgent(Simulation& simulation, Ledger& ledger, Network& network, SimServer& server, std::size_t index, DeletionFenceLimits fence);
 
   HostId hostId;
   FakeEngine engine;
@@ -29,6 +29,11 @@ class SimAgent final : public Process, private LinkDelegate, private BlueprintPr
   // Nothing when it is not up.
   [[nodiscard]] Supervisor* supervisor() { return alive() && recovered_ ? supervisor_.get() : nullptr; }
   [[nodiscard]] std::optional<AgentSandboxRecord> held(const SandboxId& id) const;
+  // Destructions that wait for a confirmation; nothing: it is not up.
+  [[nodiscard]] std::vector<HeldDestruction> heldDestructions() const;
+  // A person confirms them, on the host or by way of the control plane.
+  void confirmationAsked(const std::vector<HeldDestruction>& all);
+  [[nodiscard]] Task<void> confirmLocally();
   // For how long the control plane has been out of reach, at least: by the time, not by what the agent remembers of it. A
   // link that does not last a moment ends nothing.
   [[nodiscard]] Millis outOfReachFor() const;
@@ -48,6 +53,8 @@ class SimAgent final : public Process, private LinkDelegate, private BlueprintPr
   [[nodiscard]] Task<AssignmentAck> assign(Assignment assignment) override;
   void acknowledge(const SandboxId& id, std::uint64_t sequence) override { supervisor_->acknowledge(id, sequence); }
   void openChannels(std::vector<SecretString>) override {}
+  [[nodiscard]] std::optional<HeldSandbox> findHeld(const SandboxId& id) override;
+  [[nodiscard]] Task<Result<std::uint32_t>> confirmDeletions(std::string fence) override { return supervisor_->confirmDestructions(std::move(fence)); }
   void linkUp(std::uint64_t epoch) override;
   void linkDown() override;
   void identityRenewed(const HostIdentity&) override {}
@@ -60,6 +67,10 @@ class SimAgent final : public Process, private LinkDelegate, private BlueprintPr
   [[nodiscard]] Millis lasted(std::int64_t since) const { return Millis((simulation_.machine.nanoseconds() - since) / 1'000'000); }
   [[nodiscard]] Task<void> tear();
   void checkFence(std::string_view when);
+  void noteDestruction(const Assignment& assignment, bool anew, std::int64_t asked, std::optional<std::int64_t> since);
+  void checkHeldAgain();
+  [[nodiscard]] std::uint64_t letGoBefore(const SandboxId& id);
+  [[nodiscard]] bool mayDestroy(const SandboxId& id, std::uint64_t containerGeneration) const;
 
   Ledger& ledger_;
   Network& network_;
@@ -81,6 +92,13 @@ class SimAgent final : public Process, private LinkDelegate, private BlueprintPr
   std::unique_ptr<LinkWatch> linkWatch_;
   std::unique_ptr<ControlLink> link_;
   std::unique_ptr<TaskGroup> tasks_;
+  // The mass-deletion fence, as it must be seen from outside.
+  DeletionFenceLimits fence_;
+  std::map<SandboxId, std::uint64_t> heldBack_;  // told to be held, and not confirmed: the destruction's generation
+  std::map<SandboxId, std::uint64_t> allowed_;   // the newest destruction that was not held, or was confirmed
+  std::map<SandboxId, std::int64_t> takenAt_;    // in this life
+  std::vector<std::int64_t> letThrough_;         // in this life: when they were asked for, at the earliest
+  std::set<SandboxId> hosted_;                   // in this life
   std::map<SandboxId, std::uint64_t> accepted_;  // newest generation that this host said it has
 };
 

@@ -112,14 +112,19 @@ Task<Status> FakeEngine::start(SandboxId id, Deadline deadline) {
   });
 }
 
+void FakeEngine::lookAtReach(FakeContainer& container) {
+  if (container.stopAfter != Millis(0) && host_.outOfReachFor() >= container.stopAfter) container.disconnectStop = true;
+}
+
 bool FakeEngine::mayEnd(const SandboxId& id) {
   const auto held = host_.held(id);
   if (!held) return false;
   const auto found = containers_.find(id);
-  const Millis after = held->assignment.spec.stopAfterDisconnect;
-  if (found != containers_.end() && after != Millis(0) && host_.outOfReachFor() >= after) found->second.disconnectStop = true;
+  if (found != containers_.end()) lookAtReach(found->second);
   // What was begun is finished, whatever comes.
   if (found != containers_.end() && found->second.disconnectStop) return true;
+  // It has a root file system that is to be replaced.
+  if (found != containers_.end() && held->assignment.rootGeneration > found->second.seen.generation) return true;
   // Or a start that was late made it run although its end is wanted.
   return held->failedGeneration == held->assignment.generation || held->assignment.desired != DesiredState::kRunning;
 }
@@ -133,7 +138,12 @@ Task<Status> FakeEngine::stop(SandboxId id, Millis, Deadline deadline) {
 }
 
 Task<Status> FakeEngine::remove(SandboxId id, Deadline deadline) {
-  return call<void>("remove", id, deadline, [this, id] { return doRemove(id); });
+  const auto found = containers_.find(id);
+  if (found != containers_.end() && !host_.mayDestroy(id, found->second.seen.generation)) {
+    simulation_.violate("held", fmt::format("the container of {} is removed, and no destruction of it is released", id));
+  }
+  const std::string asked = found == containers_.end() ? "" : found->second.seen.nativeId;
+  return call<void>("remove", id, deadline, [this, id, asked] { return doRemove(id, asked); });
 }
 
 Task<Result<std::optional<RuntimeContainer>>> FakeEngine::inspect(SandboxId id, Deadline deadline) {
@@ -181,6 +191,7 @@ Status FakeEngine::doCreate(const ContainerPlan& plan) {
   container.seen.sandboxId = id;
   container.seen.hostId = plan.hostId;
   container.seen.generation = plan.generation;
+  container.stopAfter = plan.spec.stopAfterDisconnect;
   container.seen.nativeId = fmt::format("container-{}", nextPid_);
   return {};
 }
@@ -194,7 +205,7 @@ Status FakeEngine::doStart(const SandboxId& id, std::uint64_t runGeneration, std
   // to have ended it, or a stop that was late.
   if (container.runGeneration != runGeneration) container.restarts = 0;
   if (afterEnd && container.endedBy == EndedBy::kItself && container.runGeneration == runGeneration && container.startedIn == life_ &&
-      !container.stopAsked) {
+      !container.stopAsked && !container.disconnectStop) {
     checkRestart(container, runGeneration, *afterEnd);
   }
   container.runGeneration = runGeneration;
@@ -237,7 +248,9 @@ void FakeEngine::checkRestart(FakeContainer& container, std::uint64_t runGenerat
 
 bool FakeEngine::isWanted(const FakeContainer& container, bool mayEnd) {
   const auto& id = container.seen.sandboxId;
-  return !ledger_.restored() && ledger_.newestEnd(id) <= endsUsed_[id] && !container.gateTimedOut && !container.endBegun && !mayEnd;
+  // After a restored database a person has the last word; who was adopted is wanted as before.
+  if (ledger_.restored() && !ledger_.adoptedAndLeft(id)) return false;
+  return ledger_.newestEnd(id) <= endsUsed_[id] && !container.gateTimedOut && !container.endBegun && !mayEnd;
 }
 
 void FakeEngine::workloadStopAsked(const SandboxId& id) {
@@ -269,12 +282,12 @@ Status FakeEngine::doStop(const SandboxId& id, bool mayEnd, int askedOf) {
   return {};
 }
 
-Status FakeEngine::doRemove(const SandboxId& id) {
+Status FakeEngine::doRemove(const SandboxId& id, const std::string& asked) {
   const auto found = containers_.find(id);
   if (found == containers_.end()) return {};
-  const auto& wishes = ledger_.wishes();
-  const auto wish = wishes.find(id);
-  if (wish == wishes.end() || !wish->second.deletionAsked) {
+  // Asked for by an agent that died since, of a container that is no more: it is for that one.
+  if (found->second.seen.nativeId != asked) return {};
+  if (!ledger_.deletionWanted(id) && ledger_.newestRoot(id) <= found->second.seen.generation) {
     simulation_.violate("authority", fmt::format("the container of {} is removed, which nobody asked for", id));
   }
   if (found->second.seen.alive()) end(found->second, kKilled, EndedBy::kAgent);
@@ -288,6 +301,8 @@ void FakeEngine::end(FakeContainer& container, int code, EndedBy by) {
   container.seen.pid = 0;
   container.seen.finishedAt = SystemClock().wallNow();
   container.endedBy = by;
+  // The agent may have begun to stop it, and have written down that it did.
+  lookAtReach(container);
   if (by == EndedBy::kItself) ledger_.excuse(container.seen.sandboxId, "guest_lost");
   changed(container.seen.sandboxId);
 }
@@ -351,6 +366,18 @@ void FakeEngine::reboot() {
   up_ = true;
   ++life_;
   endAll();
+}
+
+void FakeEngine::loseOne() {
+  if (containers_.empty()) return;
+  auto chosen = containers_.begin();
+  std::advance(chosen, static_cast<std::ptrdiff_t>(simulation_.random.below(containers_.size())));
+  const auto id = chosen->first;
+  simulation_.trace("{} container of {} is removed by somebody", agent_.name(), id);
+  if (chosen->second.seen.alive()) end(chosen->second, kKilled, EndedBy::kItself);
+  ledger_.excuse(id, "container_lost");
+  containers_.erase(chosen);
+  changed(id);
 }
 
 void FakeEngine::killOne() {

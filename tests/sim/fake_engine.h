@@ -28,6 +28,7 @@ struct FakeContainer {
   int startedIn = 0;                // the engine's life in which it was started
   bool stopAsked = false;           // and it may not be known whether that was done
   bool gateTimedOut = false;        // its guest was not there in time
+  Millis stopAfter{0};              // without a control plane; 0: never
   bool disconnectStop = false;      // it was stopped because the control plane was out of reach
   bool endBegun = false;            // somebody with the right to it told the workload to end
   bool guestDied = false;           // and may have taken the word of its workload's end along
@@ -39,6 +40,8 @@ class FakeEngine final : public Runtime {
   struct Host {
     std::function<std::optional<AgentSandboxRecord>(const SandboxId&)> held;  // what it has on record; nothing: no such record
     std::function<Millis()> outOfReachFor;                                    // the control plane, by the time
+    // A destruction that is newer than the container is wanted, and is not held.
+    std::function<bool(const SandboxId&, std::uint64_t containerGeneration)> mayDestroy;
   };
   FakeEngine(Simulation& simulation, Ledger& ledger, Process& agent, Host host);
 
@@ -57,6 +60,8 @@ class FakeEngine final : public Runtime {
   [[nodiscard]] const std::map<SandboxId, FakeContainer>& containers() const { return containers_; }
   // The agent has forgotten what it knew of it.
   void recordTorn(const SandboxId& id);
+  // Somebody removes a random container behind the agent's back.
+  void loseOne();
   // A random container's guest dies.
   void killOne();
   // The agent's end of a guest's socket.
@@ -92,11 +97,12 @@ class FakeEngine final : public Runtime {
   // Whether the agent may end its run now, whatever the newest wish is: it failed, is wanted ended, or the control plane
   // has been out of reach for long enough.
   [[nodiscard]] bool mayEnd(const SandboxId& id);
+  void lookAtReach(FakeContainer& container);
   // A guest's workload is told to end.
   void workloadStopAsked(const SandboxId& id);
   [[nodiscard]] bool isWanted(const FakeContainer& container, bool mayEnd);
   [[nodiscard]] Status doStop(const SandboxId& id, bool mayEnd, int askedOf);
-  [[nodiscard]] Status doRemove(const SandboxId& id);
+  [[nodiscard]] Status doRemove(const SandboxId& id, const std::string& asked);
   void end(FakeContainer& container, int code, EndedBy by);
   void openGate(const SandboxId& id, int pid, bool workload);
   void endWorkload(const SandboxId& id, int pid, ProcessExit exit);

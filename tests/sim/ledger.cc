@@ -17,6 +17,16 @@ void Ledger::assignmentArrived(const std::string& host, const Assignment& assign
     simulation_.violate("fence", fmt::format("generation {} of {} means {} and {}", assignment.generation, assignment.sandboxId,
                                              desiredStateName(it->second), desiredStateName(assignment.desired)));
   }
+  auto& root = roots_[assignment.sandboxId];
+  root = std::max(root, assignment.rootGeneration);
+  if (assignment.rootGeneration > 0 && !wishes_[assignment.sandboxId].freshRootAsked) {
+    simulation_.violate("authority", fmt::format("{} is told to give {} a fresh root, which nobody asked for", host, assignment.sandboxId));
+  }
+  const auto adoption = adopted_.find(assignment.sandboxId);
+  if (adoption != adopted_.end() && adoption->second.generation == assignment.generation && adoption->second.desired == DesiredState::kRunning &&
+      assignment.desired != DesiredState::kRunning && !findWisher_(assignment.sandboxId, assignment.generation)) {
+    simulation_.violate("adoption", fmt::format("{} ran, and is adopted as {}", assignment.sandboxId, desiredStateName(assignment.desired)));
+  }
   if (isNew || restored_) checkDeadlines(assignment);
   if (assignment.desired == DesiredState::kDeleted && !wishes_[assignment.sandboxId].deletionAsked) {
     simulation_.violate("authority", fmt::format("{} is told to delete {}, which nobody asked for", host, assignment.sandboxId));

@@ -24,12 +24,21 @@ class Ledger {
     bool acknowledged = false;   // its creation was answered with success
     // The last wish, unless it is not known whether it was taken.
     std::optional<DesiredState> certain;
+    bool freshRootAsked = false;  // likewise
     std::set<std::string> excuses;  // reasons of a failure that the world really gave
   };
 
   // The user's side. Nothing can be created or deleted that does not pass here first.
   void creationAnswered(const SandboxId& id);
   void deletionAsked(const SandboxId& id) { wishes_[id].deletionAsked = true; }
+  void freshRootAsked(const SandboxId& id) { wishes_[id].freshRootAsked = true; }
+  // It was adopted after a restored database, and is to go on as it is until somebody wishes otherwise.
+  void adopted(const Assignment& held) { adopted_[held.sandboxId] = {newestEnd(held.sandboxId), held.generation + 1, held.desired}; }
+  [[nodiscard]] bool isAdopted(const SandboxId& id) const { return adopted_.contains(id); }
+  [[nodiscard]] bool adoptedAndLeft(const SandboxId& id) const {
+    const auto found = adopted_.find(id);
+    return found != adopted_.end() && found->second.newestEnd == newestEnd(id);
+  }
   void wishAsked(const SandboxId& id) { wishes_[id].certain.reset(); }
   void wishAnswered(const SandboxId& id, DesiredState desired) { wishes_[id].certain = desired; }
   void excuse(const SandboxId& id, std::string reason) { wishes_[id].excuses.insert(std::move(reason)); }
@@ -48,6 +57,11 @@ class Ledger {
   [[nodiscard]] bool arrived(const SandboxId& id, std::uint64_t generation) const;
   // The newest generation that reached any agent and does not want the sandbox to run; 0: none.
   [[nodiscard]] std::uint64_t newestEnd(const SandboxId& id) const;
+  // The newest generation in which a fresh root file system was asked for, of those that reached any agent.
+  [[nodiscard]] std::uint64_t newestRoot(const SandboxId& id) const {
+    const auto found = roots_.find(id);
+    return found == roots_.end() ? 0 : found->second;
+  }
   [[nodiscard]] bool deletionWanted(const SandboxId& id) const {
     const auto found = wishes_.find(id);
     return found != wishes_.end() && found->second.deletionAsked;
@@ -89,6 +103,13 @@ class Ledger {
   std::map<SandboxId, Stored> stored_;
   std::set<SandboxId> everStored_;
   std::set<SandboxId> torn_;
+  std::map<SandboxId, std::uint64_t> roots_;
+  struct Adoption {
+    std::uint64_t newestEnd = 0;   // then
+    std::uint64_t generation = 0;  // that it gets by it
+    DesiredState desired = DesiredState::kRunning;  // as its host has it
+  };
+  std::map<SandboxId, Adoption> adopted_;
   bool restored_ = false;
 };
 

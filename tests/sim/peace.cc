@@ -39,10 +39,11 @@ Task<void> World::waitForPeace() {
 std::string World::discord() const {
   // What an older copy of the database makes of sandboxes that are newer than it is for a person to say; that nothing is
   // destroyed is checked at every effect.
-  if (ledger_.restored()) return "";
   for (const auto& record : records_) {
+    if (ledger_.restored() && !ledger_.isAdopted(record.id)) continue;
     if (auto why = discordOf(record); !why.empty()) return why;
   }
+  if (ledger_.restored()) return "";
   const auto known = [this](const SandboxId& id) { return std::ranges::any_of(records_, [&](const auto& r) { return r.id == id; }); };
   for (const auto& agent : agents_) {
     auto* const supervisor = agent->supervisor();
@@ -92,6 +93,7 @@ std::string World::discordOf(const SandboxRecord& record) const {
   }
   if (record.state == SandboxState::kRunning) {
     if (!runs || !container->gateOpen) return describe("it does not run");
+    if (static_cast<std::int64_t>(container->seen.generation) < record.rootGeneration) return describe("it runs on an old root");
     return container->workload.phase == WorkloadState::Phase::kExited ? describe("its workload has ended") : "";
   }
   const bool excused = wish != ledger_.wishes().end() && wish->second.excuses.contains(record.reason);

@@ -47,6 +47,43 @@ void SimServer::clockJumps(Millis by) {
   ledger_.deadlines.serverClockJumped(by);
 }
 
+// Until it is done, or the server has died.
+Task<void> SimServer::operate(Task<void> work) {
+  const auto life = this->life();
+  const auto done = std::make_shared<bool>(false);
+  connections_->spawn("operator", [](Task<void> what, std::shared_ptr<bool> flag) -> Task<void> {
+    co_await std::move(what);
+    *flag = true;
+  }(std::move(work), done));
+  while (!*done && isLife(life)) co_await sleepFor(Millis(50));
+}
+
+Task<void> SimServer::confirm(HostId host, std::string fence) {
+  if (alive() && hostService_) co_await operate(confirming(std::move(host), std::move(fence)));
+}
+
+Task<void> SimServer::confirming(HostId host, std::string fence) {
+  [[maybe_unused]] const auto released = co_await hostService_->confirmDeletions(admin, host, std::move(fence));
+}
+
+Task<void> SimServer::adoptSome(HostId host, unsigned perMille) {
+  if (alive() && hostService_) co_await operate(adopting(std::move(host), perMille));
+}
+
+Task<void> SimServer::adopting(HostId host, unsigned perMille) {
+  const auto life = this->life();
+  const auto all = co_await hostService_->listAdoptable(admin, host);
+  if (!all) co_return;
+  for (const auto& each : *all) {
+    const auto id = each.held.assignment.sandboxId;
+    if (!simulation_.random.chance(perMille) || each.held.assignment.desired == DesiredState::kDeleted) continue;
+    simulation_.trace("operator adopts {}", id);
+    ledger_.adopted(each.held.assignment);
+    const auto adopted = co_await hostService_->adopt(admin, host, id, "");
+    if (isLife(life)) simulation_.trace("operator is answered {}: {}", id, adopted ? "adopted" : adopted.error().message);
+  }
+}
+
 void SimServer::visit(SandboxId id, std::string name, Millis time) {
   if (alive() && connections_ && sandboxes_) connections_->spawn("session", session(std::move(id), std::move(name), time));
 }
@@ -146,6 +183,7 @@ Task<Status> SimServer::start() {
   credentials_ = std::make_unique<BlobCredentials>(clock);
   hub_ = std::make_unique<GatewayHub>(simulation_.executor(), store(), *events_, *credentials_, clock);
   sandboxes_ = std::make_unique<SandboxService>(store(), *hub_, *events_, clock);
+  hostService_ = std::make_unique<HostService>(store(), *hub_, clock);
   waiting_ = std::make_unique<WaitingRoom>(simulation_.executor(), store(), *sandboxes_, *events_, *hub_, clock);
   const auto inUse = [this] {
     ledger_.deadlines.serverLooks(fromUnixMillis(toUnixMillis(clock.wallNow())));
@@ -167,6 +205,7 @@ Task<void> SimServer::unwind() {
   co_await deadlines_->stop();
   deadlines_.reset();
   waiting_.reset();
+  hostService_.reset();
   sandboxes_.reset();
   hub_.reset();
   credentials_.reset();

@@ -7,6 +7,7 @@
 #include "ledger.h"
 #include "network.h"
 #include "server/gateway/gateway_hub.h"
+#include "server/hosts/host_service.h"
 #include "server/sandboxes/deadline_keeper.h"
 #include "server/sandboxes/sandbox_service.h"
 #include "server/sandboxes/waiting_room.h"
@@ -32,6 +33,9 @@ class SimServer final : public Process {
   using Request = std::function<Task<Result<SandboxRecord>>(SandboxService&)>;
   [[nodiscard]] Task<Result<SandboxRecord>> request(Request what);
 
+  // An operator at work on one host; success: it was done, as far as it could be, and was answered.
+  [[nodiscard]] Task<void> confirm(HostId host, std::string fence);
+  [[nodiscard]] Task<void> adoptSome(HostId host, unsigned perMille);
   // A user has a session to it for that long, or until the server dies.
   void visit(SandboxId id, std::string name, Millis time);
   [[nodiscard]] bool inUse(const SandboxId& id) const { return inUse_.contains(id); }
@@ -55,6 +59,9 @@ class SimServer final : public Process {
     Event changed;
     std::optional<Result<SandboxRecord>> result;
   };
+  [[nodiscard]] Task<void> operate(Task<void> work);
+  [[nodiscard]] Task<void> confirming(HostId host, std::string fence);
+  [[nodiscard]] Task<void> adopting(HostId host, unsigned perMille);
   [[nodiscard]] Task<void> session(SandboxId id, std::string name, Millis time);
   [[nodiscard]] std::optional<Ledger::Wisher> wisherOf(const SandboxId& id, std::uint64_t generation);
   void open(std::shared_ptr<Database> database);
@@ -77,6 +84,7 @@ class SimServer final : public Process {
   std::unique_ptr<BlobCredentials> credentials_;
   std::unique_ptr<GatewayHub> hub_;
   std::unique_ptr<SandboxService> sandboxes_;
+  std::unique_ptr<HostService> hostService_;
   std::unique_ptr<WaitingRoom> waiting_;
   std::unique_ptr<DeadlineKeeper> deadlines_;
   std::unique_ptr<TaskGroup> connections_;

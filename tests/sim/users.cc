@@ -10,6 +10,10 @@ constexpr unsigned kMindsTheLink = 250;
 constexpr unsigned kHasDeadline = 200;
 constexpr unsigned kVisit = 100;
 constexpr unsigned kChangesLifetime = 70;
+constexpr unsigned kFreshRoot = 100;
+constexpr unsigned kDeletesAll = 10;
+constexpr unsigned kOperatorActs = 300;
+constexpr unsigned kOnTheHost = 300;
 
 }  // namespace
 
@@ -42,8 +46,11 @@ Task<void> World::act() {
   if (free.empty() || (records_.size() < kMostSandboxes && simulation_.random.chance(350))) co_return co_await createOne();
   const auto id = free[simulation_.random.below(free.size())];
   if (simulation_.random.chance(kVisit)) co_return visitOne();
+  if (simulation_.random.chance(kDeletesAll)) co_return co_await deleteAll();
   busy_.insert(id);
-  if (simulation_.random.chance(kChangesLifetime)) {
+  if (simulation_.random.chance(kFreshRoot)) {
+    co_await freshRoot(id);
+  } else if (simulation_.random.chance(kChangesLifetime)) {
     co_await changeLifetime(id);
   } else {
     co_await changeOne(id);
@@ -84,6 +91,50 @@ Task<void> World::changeOne(SandboxId id) {
   });
   simulation_.trace("user is answered {} {}: {}", id, desiredStateName(desired), done ? "done" : done.error().message);
   if (done) ledger_.wishAnswered(id, desired);
+}
+
+Task<void> World::freshRoot(SandboxId id) {
+  ledger_.wishAsked(id);
+  ledger_.freshRootAsked(id);
+  simulation_.trace("user wants {} afresh", id);
+  const auto done = co_await server_.request([this, id](SandboxService& service) {
+    return service.reprovision(server_.admin, id, SandboxService::Fresh{std::nullopt, Millis(1'000), std::nullopt});
+  });
+  simulation_.trace("user is answered {} afresh: {}", id, done ? "done" : done.error().message);
+  if (done) ledger_.wishAnswered(id, DesiredState::kRunning);
+}
+
+Task<void> World::deleteAll() {
+  simulation_.trace("user deletes all");
+  const auto all = records_;
+  for (const auto& record : all) {
+    if (busy_.contains(record.id)) continue;
+    ledger_.wishAsked(record.id);
+    ledger_.deletionAsked(record.id);
+    const auto done =
+        co_await server_.request([this, id = record.id](SandboxService& service) { return service.remove(server_.admin, id); });
+    if (done) ledger_.wishAnswered(record.id, DesiredState::kDeleted);
+  }
+}
+
+Task<void> World::operators() {
+  while (going()) {
+    co_await sleepFor(simulation_.random.between(Millis(500), Millis(4'000)));
+    const bool always = !simulation_.faulty;
+    for (const auto& agent : agents_) {
+      if (!always && !simulation_.random.chance(kOperatorActs)) continue;
+      if (!agent->heldDestructions().empty()) co_await confirmAt(*agent);
+      if (ledger_.restored()) co_await server_.adoptSome(agent->hostId, always ? 1000 : kOperatorActs);
+    }
+  }
+}
+
+Task<void> World::confirmAt(SimAgent& agent) {
+  simulation_.trace("operator confirms at {}", agent.name());
+  if (simulation_.random.chance(kOnTheHost)) co_return co_await agent.confirmLocally();
+  const auto all = agent.heldDestructions();
+  agent.confirmationAsked(all);
+  co_await server_.confirm(agent.hostId, fenceId(all));
 }
 
 // Those that are stopped when nobody uses them come first.

@@ -10,10 +10,11 @@ constexpr std::size_t kMostHosts = 3;
 // Of 1,000 seeds, those with a hostile proxy, and those in which an older copy of the server's database comes back.
 constexpr unsigned kHostile = 200;
 constexpr unsigned kRestored = 60;
+constexpr unsigned kSmallFence = 400;
 constexpr unsigned kCalmPartition = 100;
 constexpr std::uint64_t kMostSteps = 3'000'000;
 
-enum Trouble : unsigned { kAgentDies, kServerDies, kReboot, kEngineDown, kPartition, kOneWay, kCut, kClock, kDiskFull, kGuestDies, kTornRow, kCopy, kRestore, kTroubles };
+enum Trouble : unsigned { kAgentDies, kServerDies, kReboot, kEngineDown, kPartition, kOneWay, kCut, kClock, kDiskFull, kGuestDies, kTornRow, kCopy, kRestore, kContainerGone, kTroubles };
 
 }  // namespace
 
@@ -30,7 +31,10 @@ World::World(Simulation& simulation)
   network_.hostile = simulation_.random.chance(kHostile);
   mayRestore_ = simulation_.random.chance(kRestored);
   const auto hosts = 1 + simulation_.random.below(kMostHosts);
-  for (std::size_t i = 0; i < hosts; ++i) agents_.push_back(std::make_unique<SimAgent>(simulation_, ledger_, network_, server_, i));
+  // Small, so that six sandboxes are many; or so large that nothing is ever held.
+  DeletionFenceLimits fence;
+  if (simulation_.random.chance(kSmallFence)) fence = {40, 2, Millis(4'000)};
+  for (std::size_t i = 0; i < hosts; ++i) agents_.push_back(std::make_unique<SimAgent>(simulation_, ledger_, network_, server_, i, fence));
 }
 World::~World() = default;
 
@@ -56,6 +60,7 @@ Task<void> World::run() {
   TaskGroup users(simulation_.executor());
   for (int i = 0; i < 2; ++i) users.spawn("user", use());
   users.spawn("troubles", troubles());
+  work_.spawn("operators", operators());
   co_await users.join();
   heal();
   if (going()) co_await waitForLinks("liveness");
@@ -125,6 +130,7 @@ void World::trouble() {
     case kRestore:
       if (mayRestore_) server_.restoreCopy();
       return;
+    case kContainerGone: return agent.engine.loseOne();
     case kTroubles: return;
   }
 }

@@ -33,6 +33,11 @@ class World {
   // Each part with that chance in a thousand.
   [[nodiscard]] SandboxService::LifetimeWish someLifetime(unsigned perMille);
   [[nodiscard]] std::string nameOf(const SandboxId& id) const;
+  // Confirms what hosts hold and adopts what the database does not know, now and then; and when all is healed, always.
+  [[nodiscard]] Task<void> operators();
+  [[nodiscard]] Task<void> confirmAt(SimAgent& agent);
+  [[nodiscard]] Task<void> freshRoot(SandboxId id);
+  [[nodiscard]] Task<void> deleteAll();
   [[nodiscard]] Task<void> troubles();
   void trouble();
   void heal();

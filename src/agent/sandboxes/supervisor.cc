@@ -83,6 +83,9 @@ Task<Result<Destruction>> Supervisor::fence(Assignment assignment, const Sandbox
   const auto answers = answersFor(assignment.sandboxId);
   bool held = actor != nullptr && actor->destruction() == Destruction::kHeld;
   if (destroysAnew(assignment, actor == nullptr ? nullptr : &actor->record(), answers)) {
+    // One that was let go, and whose record did not get to disk or was lost since, is not judged again: told to be held, it
+    // would be let go by the next restart.
+    if (!held && answers.released >= destruction) co_return Destruction::kReleased;
     const bool uncounted = actor == nullptr && !strangers_.contains(assignment.sandboxId);
     const std::size_t present = actors_.size() + strangers().size() + (uncounted ? 1 : 0);
     held = fence_.judge(takenSince(assignment.sandboxId), present, parts_.clock.steadyNow()) == DeletionFence::Verdict::kHeld || held;

@@ -706,6 +706,24 @@ class SupervisorTest : public ::testing::Test {
     co_await supervisor->stop();
   }
 
+  // The first try of the deletions got as far as their release, and its agent died.
+  Task<void> releasedBefore() {
+    fence_ = {1, 1, Millis(60'000)};
+    std::vector<SandboxId> ids{SandboxId::make(), SandboxId::make()};
+    EXPECT_TRUE((co_await journal_.loadAnswers({})).has_value());
+    EXPECT_TRUE(co_await journal_.release({{ids[0], 2}, {ids[1], 1}}));
+    auto supervisor = makeSupervisor();
+    EXPECT_TRUE(co_await supervisor->recover());
+    for (const auto& id : ids) {
+      id_ = id;
+      EXPECT_FALSE((co_await supervisor->assign(assignment(2, DesiredState::kDeleted))).refusal);
+    }
+    const auto held = supervisor->heldDestructions();
+    EXPECT_EQ(held.size(), 1U) << "what is on disk is not judged again; an older release is of another wish";
+    EXPECT_EQ(held.front().sandboxId, ids[1]);
+    co_await supervisor->stop();
+  }
+
   Task<void> quarantine() {
     SandboxRecord good;
     good.assignment = assignment(1);
@@ -751,6 +769,7 @@ TEST_F(SupervisorTest, AStopEndsTheWaitForARestart) { runTask(loop_, stopDuringT
 TEST_F(SupervisorTest, RemembersAnEndThatItBeganAndTheRestartsSoFar) { runTask(loop_, remembersEndsAndRestarts()); }
 TEST_F(SupervisorTest, FailsAGenerationAndTriesTheNext) { runTask(loop_, noBlueprint()); }
 TEST_F(SupervisorTest, MakesNothingWithoutRoomAndKeepsWhatThereIs) { runTask(loop_, noRoom()); }
+TEST_F(SupervisorTest, DoesNotHoldWhatItLetGoBefore) { runTask(loop_, releasedBefore()); }
 TEST_F(SupervisorTest, HoldsAMassDeletionUntilExactlyItIsConfirmed) { runTask(loop_, massDeletion()); }
 TEST_F(SupervisorTest, QuarantinesARowThatItCannotRead) { runTask(loop_, quarantine()); }
 
