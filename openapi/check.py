@@ -22,6 +22,7 @@ listTokens createToken getToken revokeToken listApiKeys createApiKey revokeApiKe
 listBlueprints createBlueprint getBlueprint deleteBlueprint
 listSandboxes createSandbox getSandbox listSandboxEvents streamEvents setSandboxLifetime startSandbox stopSandbox
 reprovisionSandbox archiveSandbox restoreSandbox deleteSandbox openSession listAudit
+readFile writeFile removeFile statFile listFiles makeDirectory readFileTree writeFileTree
 """.split())
 REASONS = """pending_placement no_host_fits provisioning blueprint_unavailable blueprint_damaged runtime_unavailable runtime_error
 guest_lost reprovisioning archive_requested archiving archive_failed workload_exited workload_start_failed oom_killed stopped_by_user stop_requested deletion_requested deletion_held deletion_rejected host_disconnected host_removed spec_rejected
@@ -45,6 +46,9 @@ description
 # Payloads of session frames that the client sends: validated like request bodies, though no operation refers to them.
 CLIENT_FRAMES = ("SessionOpen", "SessionSignal", "TerminalSize")
 SERVER_FRAMES = ("SessionOpened", "SessionExit", "EventGap")
+
+# Answers that are no JSON.
+STREAMS = (("streamEvents", "text/event-stream"), ("readFile", "application/octet-stream"), ("readFileTree", "application/x-tar"))
 
 ID = "0123456789abcdefghjk"
 # Instances that must be refused or accepted by a request schema, each with the reason why that matters.
@@ -128,6 +132,13 @@ SAMPLES = [
     ("WaitForStates", False, ["running", "running"], "each once"),
     ("PageLimit", False, 0, "an empty page"),
     ("PageLimit", False, 201, "too long a page"),
+    ("FilePathText", False, "etc/passwd", "paths are absolute"),
+    ("FilePathText", True, "/new\nline", "any name"),
+    ("FileMode", False, "0888", "octal"),
+    ("FileMode", False, "17777", "too many digits"),
+    ("FileTime", True, "2026-01-02T03:04:05Z", "no fraction"),
+    ("FileTime", False, "2026-01-02T03:04:05+01:00", "UTC"),
+    ("FileUploadName", False, "../x", "no path"),
     ("VersionTag", True, '"12"', "a version in quotes"),
     ("VersionTag", False, "12", "without quotes"),
     ("VersionTag", False, 'W/"12"', "weak"),
@@ -367,7 +378,7 @@ def checkBody(t, doc, name, op):
     t.check("description" in body and "required" in body, f"{name}: body without description or required")
     for kind, media in body["content"].items():
         if kind != "application/json":
-            t.check(kind == "application/x-tar", f"{name}: media type {kind}")
+            t.check(kind == "application/x-tar" or (kind, name) == ("application/octet-stream", "writeFile"), f"{name}: media type {kind}")
             continue
         t.check(set(media.get("schema", {})) == {"$ref"}, f"{name}: body schema is not in components")
         t.check(media.get("examples"), f"{name}: body without an example")
@@ -389,7 +400,7 @@ def checkResponse(t, doc, where, status, response):
     elif status in ("101", "204"):
         t.check(not content, f"{where}: content where none belongs")
     else:
-        stream = set(content) == {"text/event-stream"} and where.startswith("streamEvents ")
+        stream = any(set(content) == {kind} and where.startswith(name + " ") for name, kind in STREAMS)
         t.check(stream or set(content) == {"application/json"}, f"{where}: content is not JSON")
     for media in content.values():
         t.check(set(media["schema"]) == {"$ref"}, f"{where}: schema is not in components")

@@ -63,7 +63,11 @@ SandboxInit::SandboxInit(InitSettings settings)
       workload_(loop_, reaper_, [this] { onWorkloadExited(); }),
       control_(
           loop_, settings_.socketPath, [this] { return makeHello(); },
-          [this](std::string_view payload) { return onFrame(payload); }) {}
+          [this](std::string_view payload) { return onFrame(payload); }),
+      files_(loop_, reaper_, settings_.socketPath, settings_.childLimits.oomScoreAdj,
+             [this](std::uint64_t id, FileService::Refusal why, std::string_view message) {
+               refuseExec(id, why == FileService::Refusal::kBusy ? pb::ExecFailed::KIND_BUSY : pb::ExecFailed::KIND_INTERNAL, message);
+             }) {}
 
 int SandboxInit::run() {
   sigset_t all;
@@ -82,6 +86,7 @@ std::string SandboxInit::makeHello() {
   hello.set_protocol(kProtocol);
   hello.set_version(settings_.version);
   hello.set_gate_open(gateOpen_);
+  hello.set_serves_files(true);
   describe(workload_, hello);
   return frameOf(frame);
 }
@@ -92,6 +97,7 @@ bool SandboxInit::onFrame(std::string_view payload) {
   switch (frame.frame_case()) {
     case pb::AgentFrame::kOpenGate: openGate(frame.open_gate()); break;
     case pb::AgentFrame::kStartExec: startExec(frame.start_exec()); break;
+    case pb::AgentFrame::kStartFiles: startFiles(frame.start_files()); break;
     case pb::AgentFrame::kStopWorkload:
       workload_.stop(Millis(std::min(frame.stop_workload().grace_ms(), kMaxStopGraceMs)));
       break;
@@ -143,6 +149,16 @@ void SandboxInit::startExec(const pb::StartExec& request) {
   attach.mutable_exec_attach()->set_key(request.key());
   execs_.emplace(id, Exec{});
   dialExec(id, frameOf(attach), std::move(spec), 0);
+}
+
+void SandboxInit::startFiles(const pb::StartFiles& request) {
+  const std::uint64_t id = request.exec_id();
+  if (!gateOpen_) return refuseExec(id, pb::ExecFailed::KIND_INVALID, "the gate is closed");
+  if (stopping_) return refuseExec(id, pb::ExecFailed::KIND_BUSY, "the sandbox is being stopped");
+  pb::GuestFrame attach;
+  attach.mutable_exec_attach()->set_exec_id(id);
+  attach.mutable_exec_attach()->set_key(request.key());
+  files_.start(id, frameOf(attach));
 }
 
 void SandboxInit::dialExec(std::uint64_t id, std::string attachFrame, LaunchSpec spec, int attempt) {

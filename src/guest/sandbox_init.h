@@ -14,12 +14,14 @@
 #include "guest/control_connection.h"
 #include "guest/event_loop.h"
 #include "guest/exec_session.h"
+#include "guest/file_service.h"
 #include "guest/reaper.h"
 #include "guest/workload.h"
 
 namespace globalstacks::guest::v1 {
 class OpenGate;
 class StartExec;
+class StartFiles;
 }  // namespace globalstacks::guest::v1
 
 namespace gs::guest {
@@ -48,6 +50,7 @@ class SandboxInit {
   bool onFrame(std::string_view payload);
   void openGate(const globalstacks::guest::v1::OpenGate& request);
   void startExec(const StartExec& request);
+  void startFiles(const globalstacks::guest::v1::StartFiles& request);
   void dialExec(std::uint64_t id, std::string attachFrame, LaunchSpec spec, int attempt);
   void refuseExec(std::uint64_t id, int kind, std::string_view message);
   void onWorkloadExited();
@@ -59,6 +62,7 @@ class SandboxInit {
   Reaper reaper_;
   Workload workload_;
   ControlConnection control_;
+  FileService files_;
   UniqueFd signals_;
   bool gateOpen_ = false;
   bool stopping_ = false;

@@ -79,6 +79,10 @@ std::string encode(const SessionOpen& message) {
   pb::SessionOpen out;
   out.set_session_id(message.sessionId.text());
   out.set_sandbox_id(message.sandboxId.text());
+  if (message.files) {
+    out.mutable_files();
+    return out.SerializeAsString();
+  }
   auto* exec = out.mutable_exec();
   for (const auto& arg : message.exec.argv) exec->add_argv(arg);
   for (const auto& entry : message.exec.env) exec->add_env(entry);
@@ -96,6 +100,10 @@ Result<SessionOpen> decodeSessionOpen(std::string_view bytes) {
   SessionOpen out;
   GS_TRY(out.sessionId, SessionId::parse(in.session_id()));
   GS_TRY(out.sandboxId, SandboxId::parse(in.sandbox_id()));
+  if (in.has_files()) {
+    out.files.emplace();
+    return out;
+  }
   if (!in.has_exec()) return fail(wire::fieldError("kind", "is a session kind that this version does not know"));
   if (in.exec().has_terminal()) {
     out.exec.terminal = TerminalSize{in.exec().terminal().rows(), in.exec().terminal().columns()};

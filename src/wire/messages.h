@@ -143,10 +143,13 @@ struct ExecSession {
   std::optional<TerminalSize> terminal{};
   friend bool operator==(const ExecSession&, const ExecSession&) = default;
 };
+// One file operation; its frames are those of wire/file_frames.h.
+struct FilesSession {};
 struct SessionOpen {
   SessionId sessionId;
   SandboxId sandboxId;
   ExecSession exec;
+  std::optional<FilesSession> files{};  // instead of exec
 };
 
 [[nodiscard]] std::string encode(const AgentMessage& message);

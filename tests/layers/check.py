@@ -52,7 +52,7 @@ ALLOWED = {
     "server/sandboxes": IO + ["wire", "server/core", "server/store", "server/placement", "server/gateway"],
     "server/gateway": IO + ["wire", "server/core", "server/store", "server/blueprints", "server/sandboxes", "server/identity"],
     "server/sessions": IO + ["wire", "server/core", "server/store", "server/gateway", "server/sandboxes"],
-    "server/files": IO + ["wire", "server/core", "server/store", "server/gateway"],
+    "server/files": IO + ["wire", "trees", "server/core", "server/store", "server/gateway"],
     "server/api": IO + ["wire", "server"],
     "server/daemon": IO + ["wire", "server"],
     "cli": IO + ["wire", "trees"],

@@ -81,6 +81,10 @@ Task<Result<std::unique_ptr<GuestExec>>> FakeGuest::startExec(ProcessSpec, Deadl
   co_return fail(ErrorCode::kUnimplemented, "the simulated guest runs nothing");
 }
 
+Task<Result<std::shared_ptr<GuestConnection>>> FakeGuest::startFiles(Deadline) {
+  co_return fail(ErrorCode::kUnimplemented, "the simulated guest has no files");
+}
+
 Task<Status> FakeGuest::stopWorkload(Millis grace) {
   if (!state_.connected || !agent_.alive()) co_return fail(ErrorCode::kUnavailable, "not connected");
   engine_.workloadStopAsked(id_);

@@ -9,6 +9,7 @@
 #include "agent/daemon/host_picture.h"
 #include "agent/daemon/startup_memory.h"
 #include "agent/sessions/exec_session.h"
+#include "agent/sessions/file_session.h"
 #include "base/log.h"
 
 namespace gs {
@@ -54,6 +55,10 @@ AgentDaemon::AgentDaemon(asio::io_context& loop, Start start)
                  {[this] { return supervisor_.mindsTheLink(); }, [this] { supervisor_.linkChanged(); }}),
       channels_(executor_,
                 [this](std::shared_ptr<WebSocket> channel, SessionOpen open) {
+                  if (open.files) {
+                    return runFileSession(std::move(channel), std::move(open.sandboxId),
+                                          [this](SandboxId id, Deadline deadline) { return supervisor_.startFiles(std::move(id), deadline); });
+                  }
                   return runExecSession(std::move(channel), std::move(open),
                                         [this](SandboxId id, ProcessSpec process, Deadline deadline) {
                                           return supervisor_.startExec(std::move(id), std::move(process), deadline);

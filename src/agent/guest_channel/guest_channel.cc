@@ -78,6 +78,7 @@ class ListeningChannel final : public GuestChannel {
   }
   Task<Result<WorkloadState>> openGate(GateSpec spec, Deadline deadline) override;
   Task<Result<std::unique_ptr<GuestExec>>> startExec(ProcessSpec spec, Deadline deadline) override;
+  Task<Result<std::shared_ptr<GuestConnection>>> startFiles(Deadline deadline) override;
   Task<Status> stopWorkload(Millis grace) override;
   Task<Result<ProcessExit>> waitWorkloadExit(Deadline deadline) override;
   Task<Result<std::chrono::microseconds>> ping(Deadline deadline) override;
@@ -261,6 +262,7 @@ Task<void> ListeningChannel::serveControl(ConnectionPtr connection, GuestHello h
   state_.gateOpen = hello.gateOpen;
   state_.workload = std::move(hello.workload);
   state_.version = std::move(hello.version);
+  state_.servesFiles = hello.servesFiles;
   logInfo("guest_connected", {{"sandbox", settings_.sandboxId}, {"version", state_.version}, {"gateOpen", state_.gateOpen}});
   stateChanged();
 
@@ -373,6 +375,30 @@ Task<Result<std::unique_ptr<GuestExec>>> ListeningChannel::startExec(ProcessSpec
   }
   if (exec.failure) co_return fail(std::move(*exec.failure));
   co_return co_await withDeadline(deadline, "starting the process", beginExec(exec.connection, spec.terminal ? ExecStreams::kTerminal : ExecStreams::kPipes));
+}
+
+Task<Result<std::shared_ptr<GuestConnection>>> ListeningChannel::startFiles(Deadline deadline) {
+  const Call call(*this);
+  const std::uint64_t id = nextExecId_++;
+  const auto key = randomBytes(kExecKeyBytes);
+  GS_CO_CHECK(co_await connectedBy(deadline));
+  if (!state_.servesFiles) {
+    co_return fail(makeError(ErrorCode::kFailedPrecondition, "the sandbox was started before its host could do file operations")
+                       .withReason("files_unsupported")
+                       .withFix("stop and start the sandbox"));
+  }
+  PendingEntry entry(*this, id, key);
+  auto& pending = entry.get();
+  const auto control = control_;
+  GS_CO_CHECK(co_await withDeadline(deadline, "asking the guest for a file operation", control->writeFrame(encodeStartFiles(id, key))));
+  while (!pending.connection && !pending.failure) {
+    if (closed_) co_return fail(closedError());
+    if (control_ != control) co_return fail(ErrorCode::kUnavailable, "the sandbox's guest went away");
+    if (deadline.expired()) co_return fail(ErrorCode::kDeadlineExceeded, "the guest did not begin the file operation in time");
+    co_await pending.resolved.waitUntil(deadline);
+  }
+  if (pending.failure) co_return fail(std::move(*pending.failure));
+  co_return pending.connection;
 }
 
 Task<Status> ListeningChannel::stopWorkload(Millis grace) {

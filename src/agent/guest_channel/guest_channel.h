@@ -49,6 +49,8 @@ class GuestExec {
   virtual void close() = 0;
 };
 
+class GuestConnection;
+
 class GuestChannel {
  public:
   virtual ~GuestChannel() = default;
@@ -75,6 +77,11 @@ class GuestChannel {
   // kInvalidArgument: the spec breaks a limit; kFailedPrecondition: the gate is closed; kResourceExhausted: too many
   // execs; kUnavailable: the guest went away; kDeadlineExceeded: it may have run for a moment, and is killed.
   [[nodiscard]] virtual Task<Result<std::unique_ptr<GuestExec>>> startExec(ProcessSpec spec, Deadline deadline) = 0;
+
+  // A connection that carries the frames of one file operation (files.proto), untouched. Waits for the guest to connect.
+  // Closing it, or letting it go, ends the operation. kFailedPrecondition: the gate is closed, or the guest is older than
+  // file operations (reason files_unsupported); otherwise as startExec.
+  [[nodiscard]] virtual Task<Result<std::shared_ptr<GuestConnection>>> startFiles(Deadline deadline) = 0;
 
   // Asks the guest to end the workload: SIGTERM, then SIGKILL after `grace` (at most ten minutes). Returns when asked;
   // waitWorkloadExit() tells the end. Repeat: the shorter grace counts. No workload: no effect. kUnavailable: not

@@ -149,7 +149,8 @@ Result<GuestFrame> decodeGuestFrame(std::string_view payload) {
       return GuestHello{.protocol = hello.protocol(),
                         .version = cleaned(hello.version(), kMaxVersionBytes),
                         .gateOpen = hello.gate_open(),
-                        .workload = std::move(workload)};
+                        .workload = std::move(workload),
+                        .servesFiles = hello.serves_files()};
     }
     case pb::GuestFrame::kGateOpened: {
       GS_TRY(auto workload, decodeWorkload(frame.gate_opened()));
@@ -224,6 +225,13 @@ Result<std::string> encodeStartExec(std::uint64_t execId, std::string_view key, 
   fill(*start.mutable_process(), spec);
   if (spec.terminal) fill(*start.mutable_terminal(), *spec.terminal);
   return serialized(frame);
+}
+
+std::string encodeStartFiles(std::uint64_t id, std::string_view key) {
+  pb::AgentFrame frame;
+  frame.mutable_start_files()->set_exec_id(id);
+  frame.mutable_start_files()->set_key(std::string(key));
+  return frame.SerializeAsString();
 }
 
 std::string encodeStopWorkload(Millis grace) {

@@ -22,6 +22,7 @@ struct GuestHello {
   std::string version;
   bool gateOpen = false;
   WorkloadState workload;
+  bool servesFiles = false;
   friend bool operator==(const GuestHello&, const GuestHello&) = default;
 };
 struct GateOpened {
@@ -58,6 +59,7 @@ using ExecFrame = std::variant<std::monostate, ExecStarted, ExecStdout, ExecStde
 // kInvalidArgument: over a limit, or not UTF-8.
 [[nodiscard]] Result<std::string> encodeOpenGate(const GateSpec& spec);
 [[nodiscard]] Result<std::string> encodeStartExec(std::uint64_t execId, std::string_view key, const ProcessSpec& spec);
+[[nodiscard]] std::string encodeStartFiles(std::uint64_t id, std::string_view key);
 [[nodiscard]] std::string encodeStopWorkload(Millis grace);
 [[nodiscard]] std::string encodePing(std::uint64_t nonce);
 [[nodiscard]] std::string encodeExecStdin(std::string_view data);  // at most kMaxGuestDataBytes

@@ -61,6 +61,7 @@ struct GuestState {
   bool gateOpen = false;
   WorkloadState workload;
   std::string version;  // of the guest binary, printable
+  bool servesFiles = false;    // it understands startFiles()
 };
 
 // What a running exec gives. Exit is the last. With a terminal there is no stderr.

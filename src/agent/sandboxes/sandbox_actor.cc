@@ -617,6 +617,16 @@ Task<void> SandboxActor::watchGuest() {
   }
 }
 
+Task<Result<std::shared_ptr<GuestConnection>>> SandboxActor::startFiles(Deadline deadline) {
+  if (!running() || !guest_ || record_.assignment.desired != DesiredState::kRunning) {
+    co_return fail(makeError(ErrorCode::kFailedPrecondition,
+                             fmt::format("the sandbox is {}, not running", sandboxStateName(record_.observation.state)))
+                       .withReason("sandbox_not_running")
+                       .withFix("start it, or wait until it runs"));
+  }
+  co_return co_await guest_->startFiles(deadline);
+}
+
 Task<Result<std::unique_ptr<GuestExec>>> SandboxActor::startExec(ProcessSpec process, Deadline deadline) {
   if (!running() || !guest_ || record_.assignment.desired != DesiredState::kRunning) {
     co_return fail(makeError(ErrorCode::kFailedPrecondition,

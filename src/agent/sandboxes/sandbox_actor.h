@@ -50,6 +50,8 @@ class SandboxActor {
   // kFailedPrecondition (reason sandbox_not_running) unless it runs; otherwise as GuestChannel::startExec. Empty user
   // and working directory become the sandbox's own.
   [[nodiscard]] Task<Result<std::unique_ptr<GuestExec>>> startExec(ProcessSpec process, Deadline deadline);
+  // kFailedPrecondition as above; otherwise as GuestChannel::startFiles.
+  [[nodiscard]] Task<Result<std::shared_ptr<GuestConnection>>> startFiles(Deadline deadline);
 
   [[nodiscard]] const SandboxRecord& record() const { return record_; }
   // The last observation, when the control plane has not acknowledged it. One that is not on disk yet is not told: after

@@ -231,7 +231,7 @@ std::size_t Supervisor::runningCount() const {
       std::ranges::count_if(actors_, [](const auto& entry) { return entry.second->running(); }));
 }
 
-Task<Result<std::unique_ptr<GuestExec>>> Supervisor::startExec(SandboxId id, ProcessSpec process, Deadline deadline) {
+Task<Result<SandboxActor*>> Supervisor::recovered(SandboxId id, Deadline deadline) {
   while (true) {
     const auto found = actors_.find(id);
     // One that is here and that the journal has lost is assigned again as soon as the link is up; and before the first
@@ -239,15 +239,23 @@ Task<Result<std::unique_ptr<GuestExec>>> Supervisor::startExec(SandboxId id, Pro
     if (found == actors_.end() && lookedForStrangers_ && !strangers_.contains(id)) {
       co_return fail(ErrorCode::kNotFound, fmt::format("the sandbox {} is not on this host", id.text()));
     }
-    if (found != actors_.end() && !found->second->recovering()) {
-      co_return co_await found->second->startExec(std::move(process), deadline);
-    }
+    if (found != actors_.end() && !found->second->recovering()) co_return found->second.get();
     if (deadline.expired()) {
       co_return fail(ErrorCode::kUnavailable, "this host's agent was restarted and has not found the sandbox again yet");
     }
     // Looked up anew each time: an actor may go while nobody waits for it.
     co_await sleepFor(kRecoveryLook);
   }
+}
+
+Task<Result<std::unique_ptr<GuestExec>>> Supervisor::startExec(SandboxId id, ProcessSpec process, Deadline deadline) {
+  GS_CO_TRY(SandboxActor* const actor, co_await recovered(std::move(id), deadline));
+  co_return co_await actor->startExec(std::move(process), deadline);
+}
+
+Task<Result<std::shared_ptr<GuestConnection>>> Supervisor::startFiles(SandboxId id, Deadline deadline) {
+  GS_CO_TRY(SandboxActor* const actor, co_await recovered(std::move(id), deadline));
+  co_return co_await actor->startFiles(deadline);
 }
 
 Task<void> Supervisor::watchRuntime() {

@@ -62,8 +62,12 @@ class Supervisor {
   // kNotFound: no such sandbox here; otherwise as SandboxActor::startExec. Right after a restart of the agent it waits
   // until the sandbox was found again, kUnavailable when that takes too long.
   [[nodiscard]] Task<Result<std::unique_ptr<GuestExec>>> startExec(SandboxId id, ProcessSpec process, Deadline deadline);
+  // The same for a file operation.
+  [[nodiscard]] Task<Result<std::shared_ptr<GuestConnection>>> startFiles(SandboxId id, Deadline deadline);
 
  private:
+  // The sandbox, once it was found again. Valid until the caller waits for something.
+  [[nodiscard]] Task<Result<SandboxActor*>> recovered(SandboxId id, Deadline deadline);
   void addActor(SandboxRecord record, Destruction destruction);
   [[nodiscard]] Result<std::vector<HeldDestruction>> findHeld(const std::string& fence) const;
   [[nodiscard]] FenceAnswers answersFor(const SandboxId& id) const {

@@ -139,6 +139,9 @@ class FakeGuest final : public GuestChannel {
   Task<Result<std::unique_ptr<GuestExec>>> startExec(ProcessSpec, Deadline) override {
     co_return fail(ErrorCode::kUnimplemented, "the fake runs nothing");
   }
+  Task<Result<std::shared_ptr<GuestConnection>>> startFiles(Deadline) override {
+    co_return fail(ErrorCode::kUnimplemented, "the fake has no files");
+  }
   Task<Status> stopWorkload(Millis) override {
     exitWorkload({0, 15, ""});
     co_return Status();

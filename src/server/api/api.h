@@ -16,6 +16,7 @@
 #include "server/api/router.h"
 #include "server/audit/audit_log.h"
 #include "server/blueprints/blueprint_catalog.h"
+#include "server/files/file_service.h"
 #include "server/hosts/host_service.h"
 #include "server/identity/authenticator.h"
 #include "server/identity/identity_service.h"
@@ -37,6 +38,7 @@ struct ApiParts {
   HealthProbe& health;
   AuditLog& audit;
   EventFeed& feed;
+  FileService& files;
 };
 
 class Api {

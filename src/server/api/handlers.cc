@@ -48,6 +48,14 @@ const std::vector<std::pair<std::string_view, ApiHandler>>& apiHandlers() {
       {"archiveSandbox", archiveSandbox},
       {"restoreSandbox", restoreSandbox},
       {"openSession", openSession},
+      {"readFile", readFile},
+      {"writeFile", writeFile},
+      {"removeFile", removeFile},
+      {"statFile", statFile},
+      {"listFiles", listFiles},
+      {"makeDirectory", makeDirectory},
+      {"readFileTree", readFileTree},
+      {"writeFileTree", writeFileTree},
       {"listAudit", listAudit},
   };
   return kHandlers;

@@ -76,6 +76,15 @@ GS_HANDLER(archiveSandbox);
 GS_HANDLER(restoreSandbox);
 // session_api.cc
 GS_HANDLER(openSession);
+// file_api.cc
+GS_HANDLER(readFile);
+GS_HANDLER(writeFile);
+GS_HANDLER(removeFile);
+GS_HANDLER(statFile);
+GS_HANDLER(listFiles);
+GS_HANDLER(makeDirectory);
+GS_HANDLER(readFileTree);
+GS_HANDLER(writeFileTree);
 // audit_api.cc
 GS_HANDLER(listAudit);
 }  // namespace handlers

@@ -23,6 +23,7 @@ struct ReasonRow {
 constexpr ReasonRow kByReason[] = {
     {ErrorCode::kInvalidArgument, "method_not_allowed", 405},
     {ErrorCode::kInvalidArgument, "unsupported_media_type", 415},
+    {ErrorCode::kFailedPrecondition, "range_not_satisfiable", 416},
     {ErrorCode::kFailedPrecondition, "upgrade_required", 426},
     {ErrorCode::kFailedPrecondition, "if_match_missing", 428},
     {ErrorCode::kDeadlineExceeded, "request_timeout", 408},
@@ -31,6 +32,7 @@ constexpr ReasonRow kByReason[] = {
     {ErrorCode::kResourceExhausted, "decompression_bomb", 413},
     {ErrorCode::kResourceExhausted, "too_many", 429},
     {ErrorCode::kResourceExhausted, "disk_full", 507},
+    {ErrorCode::kResourceExhausted, "no_space_in_sandbox", 507},
     {ErrorCode::kResourceExhausted, "", 507},  // SQLite and the file system: no room
 };
 

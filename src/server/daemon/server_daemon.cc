@@ -58,7 +58,13 @@ ServerDaemon::ServerDaemon(asio::io_context& loop, Start start, const Clock& clo
       feed_(executor_, *store_, events_),
       waiting_(executor_, *store_, sandboxes_, events_, hub_, clock_, settings_.waiting),
       sessions_(*store_, hub_, events_, clock_),
-      deadlines_(executor_, sandboxes_, clock_, [this] { return sessions_.sandboxesInUse(); }),
+      files_(executor_, *store_, hub_, clock_),
+      deadlines_(executor_, sandboxes_, clock_,
+                 [this] {
+                   auto inUse = sessions_.sandboxesInUse();
+                   std::ranges::move(files_.sandboxesInUse(), std::back_inserter(inUse));
+                   return inUse;
+                 }),
       health_(clock_, [this] { return store_->checkHealth(); }) {}
 
 ServerDaemon::~ServerDaemon() = default;
@@ -79,7 +85,7 @@ Task<Status> ServerDaemon::listen() {
   GS_CO_CHECK(co_await store_->markAllDisconnected(clock_.wallNow()));
   const ApiParts parts{authenticator_, identity_, hosts_, blueprints_, sandboxes_, sessions_,
                        [this](const TenantId& tenant) { return sessions_.checkQuota(tenant); }, health_, audit_,
-                       feed_};
+                       feed_, files_};
   GS_CO_TRY(api_, Api::make(executor_, parts));
   AgentListenerSettings agent;
   agent.address = settings_.agent.address;
@@ -125,6 +131,7 @@ Task<void> ServerDaemon::stop() {
   health_.beginStop();
   sandboxes_.beginStop();
   co_await sessions_.stop();
+  co_await files_.stop();
   co_await feed_.stop(Deadline::after(kDrainTime));
   if (api_) co_await api_->drain(Deadline::after(kDrainTime));
   co_await waiting_.stop();

@@ -16,6 +16,7 @@
 #include "server/sandboxes/event_feed.h"
 #include "server/sandboxes/event_pruner.h"
 #include "server/sandboxes/waiting_room.h"
+#include "server/files/file_service.h"
 #include "server/sessions/splicing_broker.h"
 
 namespace gs {
@@ -82,6 +83,7 @@ class ServerDaemon {
   EventFeed feed_;
   WaitingRoom waiting_;
   SplicingBroker sessions_;
+  FileService files_;
   DeadlineKeeper deadlines_;
   HealthProbe health_;
 
