@@ -38,15 +38,15 @@ MAX_LINK_FRAME = 256 * 1024
 
 @functools.cache
 def messages():
-    """A namespace with every message of proto/globalstacks/agent/v1."""
+    """A namespace with every message of proto/globalstacks/agent/v1, and those of file operations."""
     directory = tempfile.TemporaryDirectory(prefix="gs-proto-")
     messages.directory = directory  # lives as long as the process
     root = REPOSITORY / "proto"
-    sources = sorted((root / "globalstacks" / "agent" / "v1").glob("*.proto"))
+    sources = [*sorted((root / "globalstacks" / "agent" / "v1").glob("*.proto")), root / "globalstacks" / "guest" / "v1" / "files.proto"]
     subprocess.run(["protoc", f"--proto_path={root}", f"--python_out={directory.name}", *sources], check=True)
     sys.path.insert(0, directory.name)
     try:
-        modules = [importlib.import_module(f"globalstacks.agent.v1.{source.stem}_pb2") for source in sources]
+        modules = [importlib.import_module(".".join([*source.parent.relative_to(root).parts, f"{source.stem}_pb2"])) for source in sources]
     finally:
         sys.path.remove(directory.name)
     found = types.SimpleNamespace()

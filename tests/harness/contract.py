@@ -80,7 +80,8 @@ class Contract:
             return
         if headers.get("Cache-Control") != "no-store" or headers.get("X-Content-Type-Options") != "nosniff":
             yield "without Cache-Control: no-store or X-Content-Type-Options: nosniff"
-        yield from self.errors(content[media_type]["schema"], json.loads(body))
+        if media_type in ("application/json", "application/problem+json"):
+            yield from self.errors(content[media_type]["schema"], json.loads(body))
 
 
 @functools.cache

@@ -23,6 +23,8 @@ class PuppetHost:
         self.silent = set()  # sandboxes of which it says nothing
         self.held = {}  # sandboxes that it was told of, with the generation
         self.assignments = {}  # the same, as it was told
+        self.extra_features = ()
+        self.serve_channel = None  # takes each data channel, in a thread of its own
         self.fence = None  # the name of the deletions that it would hold back
         self._sequence = 0
         self._untold = {}  # the last observation of each sandbox, until it is acknowledged
@@ -32,7 +34,7 @@ class PuppetHost:
     def connect(self):
         self._link = self.agent.link(timeout=60)
         lines = "".join(f"{key} {value}\n" for key, value in sorted(self.held.items()))
-        self._link.hello(facts=self.facts, features=["exec", "adoption", "deletion_fence", "deletion_rejection", "reprovision", "archive"],
+        self._link.hello(facts=self.facts, features=["exec", "adoption", "deletion_fence", "deletion_rejection", "reprovision", "archive", *self.extra_features],
                          assignments_digest=hashlib.sha256(lines.encode()).digest())
         for observation in list(self._untold.values()):
             self._link.send(observation=observation)
@@ -89,6 +91,9 @@ class PuppetHost:
                 m = messages()
                 held = [m.AssignmentVersion(sandbox_id=key, generation=value) for key, value in self.held.items()]
                 self._link.send(inventory=m.Inventory(assignments=held))
+            elif message.WhichOneof("body") == "open_channels" and self.serve_channel:
+                for ticket in message.open_channels.tickets:
+                    threading.Thread(target=self.serve_channel, args=(self.agent.channel(ticket, timeout=60),), daemon=True).start()
             elif message.WhichOneof("body") == "held_request":
                 for sandbox_id in message.held_request.sandbox_ids:
                     self._link.send(held_sandbox=messages().HeldSandbox(assignment=self.assignments[sandbox_id]))

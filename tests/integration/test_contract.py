@@ -12,6 +12,7 @@ from harness.api import check_problem
 from harness.archives import Image, layer
 from harness.contract import CheckedClient, Contract
 from harness.event_stream import EventStream
+from harness.puppet_files import CONTENT, VERSION, serve_files
 from harness.puppet_host import PuppetHost
 from harness.sessions import SUBPROTOCOL
 from harness.stack import Stack
@@ -37,7 +38,9 @@ def api(stack):
 
 @pytest.fixture(scope="module")
 def host(stack, api):
-    with PuppetHost(stack.server, api.create_token()["token"]) as host:
+    host = PuppetHost(stack.server, api.create_token()["token"])
+    host.extra_features, host.serve_channel = ("files",), serve_files
+    with host:
         yield host
 
 
@@ -289,6 +292,34 @@ def walk_session(api):
     api.problem("GET", "/api/sessions", 426, "failed_precondition")
 
 
+def walk_files(api, host):
+    made = api.post("/api/sandboxes", {"blueprint": "base", "hostId": host.host_id}, expect=201)
+    api.get(f"/api/sandboxes/{made['id']}", params={"waitFor": "running", "waitMs": 20000})
+    path, where = f"/api/sandboxes/{made['id']}/files", {"path": "/tmp/a"}
+    assert api.raw("GET", path, params=where).content == CONTENT
+    part = api.raw("GET", path, params={**where, "version": VERSION}, headers={"Range": "bytes=2-"})
+    assert (part.status_code, part.content, part.headers["ETag"]) == (206, CONTENT[2:], f'"{VERSION}"')
+    octets = {"Content-Type": "application/octet-stream"}
+    written = api.call("PUT", path, params={**where, "mode": "0600", "uid": 1, "gid": 2, "modifiedAt": "2026-01-02T03:04:05.5Z", "upload": "u-1",
+                                            "offset": 3}, data=CONTENT, headers=octets, expect=200)
+    assert written == api.get(f"{path}/stat", params={**where, "follow": "true"})
+    names = api.get(f"{path}/list", params={**where, "limit": 1000})["items"]
+    assert names[0] == written and names[1]["nameBase64"] == "_w"
+    api.call("POST", f"{path}/directories", params={**where, "mode": "1777", "parents": "true"}, expect=200)
+    assert len(api.raw("GET", f"{path}/tree", params={"pathBase64": "L_8", "contents": "true"}).content) >= 1024
+    tar = {"Content-Type": "application/x-tar"}
+    assert api.call("PUT", f"{path}/tree", params=where, data=bytes(1024), headers=tar, expect=200) == {"entries": 1, "sizeBytes": len(CONTENT)}
+    api.call("DELETE", path, params={**where, "recursive": "true"}, expect=204)
+    for bad in ({}, {**where, "pathBase64": "L_8"}, {"path": "a"}, {"pathBase64": "L"}, {"pathBase64": "YQ"}):
+        api.problem("GET", path, 400, "invalid_argument", params=bad)
+    assert api.problem("PUT", path, 400, params={**where, "offset": 1}, headers=octets)["errors"][0]["pointer"] == "/query/offset"
+    for name, value in (("mode", "888"), ("modifiedAt", "2026-02-30T00:00:00Z"), ("uid", -1), ("upload", "a/b")):
+        bad = api.problem("PUT", path, 400, params={**where, name: value}, headers=octets)
+        assert bad["errors"][0]["pointer"] == f"/query/{name}"
+    api.delete_sandbox(made["id"])
+    assert api.problem("GET", path, 404, params=where)["code"] == "not_found"
+
+
 def walk_audit(api, host):
     entries = api.list_all("/api/audit", limit=7)
     assert len({entry["sequence"] for entry in entries}) == len(entries) > 20, "no page repeats another's"
@@ -308,6 +339,7 @@ def test_every_operation_answers_as_promised(stack, api, host, blueprint):
     walk_adoption(stack, api, blueprint)
     walk_sandboxes(api, host, blueprint)
     walk_session(api)
+    walk_files(api, host)
     walk_audit(api, host)
     with PuppetHost(stack.server, api.create_token()["token"], "short-lived") as second:
         api.delete(f"/api/hosts/{second.host_id}", expect=204)
@@ -355,10 +387,12 @@ def test_tells_a_malformed_id_from_one_that_does_not_exist(api, name):
     member = operation["template"].split("{")[1].split("}")[0]
     body = valid_body(name) if name in JSON_OPERATIONS else None
     headers = {"If-Match": '"1"'} if operation["method"] == "PATCH" else {}
+    headers |= {"Content-Type": kind for kind in operation.get("requestBody", {}).get("content", {}) if body is None}
+    params = {"path": "/tmp/a"} if operation["tags"] == ["files"] else {}
     malformed = path_of(operation).replace(UNKNOWN, UNKNOWN[:-1] + "u")  # no digit of an id
-    problem = api.problem(operation["method"], malformed, 400, "invalid_argument", json=body, headers=headers)
+    problem = api.problem(operation["method"], malformed, 400, "invalid_argument", json=body, headers=headers, params=params)
     assert problem["errors"][0]["pointer"] == f"/path/{member}"
-    api.problem(operation["method"], path_of(operation), 404, "not_found", json=body, headers=headers)
+    api.problem(operation["method"], path_of(operation), 404, "not_found", json=body, headers=headers, params=params)
 
 
 @pytest.mark.parametrize("path", sorted({operation["template"] for operation in CONTRACT.operations.values()}))

@@ -99,6 +99,13 @@ pb::ExecAttach execAttach() {
   return attach;
 }
 
+pb::StartFiles startFiles() {
+  pb::StartFiles start;
+  start.set_exec_id(0x8877665544332211);
+  start.set_key("0123456789abcdef");
+  return start;
+}
+
 pb::ExecExit execExit() {
   pb::ExecExit exit;
   exit.set_exit_code(3);
@@ -134,6 +141,7 @@ Goldens makeGoldens() {
   put("GateOpened", gateOpened());
   put("StartExec", startExec());
   put("TerminalSize", terminalSize());
+  put("StartFiles", startFiles());
   put("ExecFailed", execFailed());
   put("StopWorkload", stop);
   put("Ping", ping);
@@ -162,6 +170,8 @@ Goldens makeGoldens() {
   put("AgentFrame.start_exec", down);
   *down.mutable_start_exec()->mutable_terminal() = terminalSize();
   put("AgentFrame.start_exec.terminal", down);
+  *down.mutable_start_files() = startFiles();
+  put("AgentFrame.start_files", down);
   *down.mutable_stop_workload() = stop;
   put("AgentFrame.stop_workload", down);
   *down.mutable_ping() = ping;
