@@ -1,4 +1,4 @@
-// What carries the API calls: the loop, the HTTP client on it and the key. For api_client.cc and exec_session.cc only.
+// What carries the API calls: the loop, the HTTP client on it and the key. For api_client.cc, file_api.cc and exec_session.cc only.
 #pragma once
 
 #include <memory>

@@ -149,10 +149,10 @@ FileResult<FileDone> readFile(FileConnection& connection, const pb::FileRequest&
   if (!file) return fileFail(file.error());
   const auto info = statOf(*file, path);
   if (!info) return fileFail(info.error());
-  if (!read.version().empty() && read.version() != versionOf(*info)) {
+  const bool madeUp = isMadeUp(file->get());
+  if (!madeUp && !read.version().empty() && read.version() != versionOf(*info)) {
     return fileFail(pb::FileError::KIND_CHANGED, quotedName(path) + " is not the version that was asked for");
   }
-  const bool madeUp = isMadeUp(file->get());
   const auto size = static_cast<std::uint64_t>(info->st_size);
   if (!madeUp && read.offset() > size) {
     return fileFail(pb::FileError::KIND_WRONG_OFFSET, quotedName(path) + " has only " + std::to_string(size) + " bytes");

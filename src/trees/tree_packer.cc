@@ -32,8 +32,8 @@ std::string lastPart(std::string_view path) {
 
 }  // namespace
 
-TreeResult<TreePacker> TreePacker::open(const std::string& path, Named named) {
-  TreePacker packer;
+TreeResult<TreePacker> TreePacker::open(const std::string& path, Named named, Special special) {
+  TreePacker packer(special);
   const bool contents = named == Named::kContentsOnly;
   auto held = holdPath(AT_FDCWD, path, contents ? Links::kFollow : Links::kRefuse);
   if (!held) return std::unexpected(held.error());
@@ -110,17 +110,22 @@ TreeResult<void> TreePacker::addHeld(OwnedFd held, const std::string& name, std:
   const auto info = statOf(held, name);
   if (!info) return std::unexpected(info.error());
   if (tarName.size() + 1 > kMaxTarName) return treeFail(TreeFault::kTooDeep, "a name of more than 4,095 bytes: " + quotedName(tarName));
+  const bool file = S_ISREG(info->st_mode) || S_ISDIR(info->st_mode) || S_ISLNK(info->st_mode);
+  if (S_ISSOCK(info->st_mode) || (!file && special_ == Special::kPassOver)) {
+    ++passedOver_;
+    return {};
+  }
   TarEntry entry = entryOf(*info, std::move(tarName));
   switch (info->st_mode & S_IFMT) {
     case S_IFREG: {
-      auto file = reopenRegular(held, O_RDONLY, name);
-      if (!file) return std::unexpected(file.error());
+      auto opened = reopenRegular(held, O_RDONLY, name);
+      if (!opened) return std::unexpected(opened.error());
       entry.kind = TarKind::kFile;
       entry.sizeBytes = static_cast<std::uint64_t>(info->st_size);
       fileLeft_ = entry.sizeBytes;
       filePadding_ = tarPadding(entry.sizeBytes);
       fileName_ = entry.name;
-      if (fileLeft_ > 0) file_ = std::move(*file);
+      if (fileLeft_ > 0) file_ = std::move(*opened);
       break;
     }
     case S_IFDIR: {
@@ -141,9 +146,7 @@ TreeResult<void> TreePacker::addHeld(OwnedFd held, const std::string& name, std:
       break;
     }
     case S_IFIFO: entry.kind = TarKind::kFifo; break;
-    case S_IFBLK:
-    case S_IFCHR: entry.kind = TarKind::kDevice; break;
-    default: return {};  // a socket
+    default: entry.kind = TarKind::kDevice; break;
   }
   ++entries_;
   pending_ = tarHeader(entry);

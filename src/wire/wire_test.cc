@@ -135,6 +135,9 @@ std::vector<GoldenCase> allCases() {
   SessionOpen terminal = open;
   terminal.exec.argv.clear();
   terminal.exec.terminal = TerminalSize{50, 132};
+  SessionOpen files = open;
+  files.exec = {};
+  files.files.emplace();
   Error status = makeError(ErrorCode::kUnauthenticated, "the token has expired").withReason("token_expired");
   status.fix = "create another";
   return {
@@ -180,6 +183,7 @@ std::vector<GoldenCase> allCases() {
       golden("SessionOpen", open, decodeSessionOpen),
       golden("ExecSession", open, decodeSessionOpen),
       golden("TerminalSize", terminal, decodeSessionOpen),
+      golden("FilesSession", files, decodeSessionOpen),
       {"Status", encodeStatus(status), [](std::string_view bytes) -> Result<std::string> {
          GS_TRY(const auto read, decodeStatus(bytes));
          return encodeStatus(read);

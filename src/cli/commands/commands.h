@@ -17,6 +17,7 @@ void addBlueprintCommands(Command& root);
 void addSandboxCommands(Command& root);
 void addExecCommand(Command& sandbox);
 void addShellCommand(Command& sandbox);
+void addFileCommands(Command& sandbox);
 void addAuditCommands(Command& root);
 void addCompletionCommand(Command& root);
 

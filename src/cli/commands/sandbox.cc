@@ -272,6 +272,7 @@ void addSandboxCommands(Command& root) {
   addCreateCommand(group);
   addExecCommand(group);
   addShellCommand(group);
+  addFileCommands(group);
   {
     const auto args = std::make_shared<ListArgs>();
     Command& list = group.add("list", "List sandboxes");
