@@ -61,7 +61,7 @@ TEST(CommandLine, BadOnesNameWhatIsWrong) {
   const std::vector<Row> rows{
       {{"sandbx"}, "'sandbx'", "did you mean sandbox?"},
       {{"sandbox"}, "needs a command", "gstacks sandbox --help"},
-      {{"sandbox", "lits"}, "'lits'", "did you mean list?"},
+      {{"sandbox", "lisst"}, "'lisst'", "did you mean list?"},
       {{"sandbox", "list", "--stat", "running"}, "--stat", "did you mean --state?"},
       {{"sandbox", "list", "--state", "runing"}, "--state: 'runing'", "gstacks sandbox list --help"},
       {{"sandbox", "list", "extra"}, "'extra'", "gstacks sandbox list --help"},
