@@ -13,22 +13,36 @@ namespace {
 
 // The server gives up after a minute without progress; a transfer as a whole may take as long as it takes.
 constexpr Millis kMaxSilence{90'000};
+constexpr Millis kLook{2'000};
 constexpr Millis kWholeTransfer{7LL * 24 * 3600 * 1000};
 constexpr std::size_t kMaxProblem = 256 * 1024;
 
 class PulledBody final : public BodySource {
  public:
-  PulledBody(FileApi::Pull pull, std::optional<std::uint64_t> sizeBytes) : pull_(std::move(pull)), size_(sizeBytes) {}
-  Task<Result<std::string>> next() override { co_return pull_(); }
+  PulledBody(FileApi::Pull pull, std::optional<std::uint64_t> sizeBytes, std::shared_ptr<SteadyTime> lastPull)
+      : pull_(std::move(pull)), size_(sizeBytes), lastPull_(std::move(lastPull)) {}
+  Task<Result<std::string>> next() override {
+    *lastPull_ = std::chrono::steady_clock::now();
+    co_return pull_();
+  }
   [[nodiscard]] std::optional<std::uint64_t> sizeBytes() const override { return size_; }
 
  private:
   FileApi::Pull pull_;
   std::optional<std::uint64_t> size_;
+  std::shared_ptr<SteadyTime> lastPull_;
 };
 
-Task<Result<HttpClientResponse>> send(HttpClient& http, HttpClientRequest request, Deadline deadline) {
-  co_return co_await http.send(std::move(request), deadline);
+Task<void> untilSilent(std::shared_ptr<SteadyTime> lastPull) {
+  while (std::chrono::steady_clock::now() - *lastPull < kMaxSilence) co_await sleepFor(kLook);
+}
+
+// A connection that has died without a word would take the rest of the body for ever.
+Task<Result<HttpClientResponse>> send(HttpClient& http, HttpClientRequest request, Deadline deadline, std::shared_ptr<SteadyTime> lastPull) {
+  using namespace boost::asio::experimental::awaitable_operators;
+  auto winner = co_await (http.send(std::move(request), deadline) || untilSilent(std::move(lastPull)));
+  if (winner.index() == 0) co_return std::move(std::get<0>(winner));
+  co_return fail(ErrorCode::kUnavailable, "no progress for a minute and a half");
 }
 
 Task<Status> receive(HttpClient& http, HttpClientRequest request, Deadline deadline, const FileApi::Push* push) {
@@ -135,8 +149,9 @@ Result<Json> FileApi::upload(std::string target, std::string contentType, std::o
   request.headers = transport.headers();
   request.headers.set("Accept", "application/json, application/problem+json");
   request.headers.set("Content-Type", std::move(contentType));
-  request.stream = std::make_unique<PulledBody>(std::move(pull), sizeBytes);
-  auto answer = transport.run(send(*transport.http, std::move(request), Deadline::after(timeout_.value_or(kWholeTransfer))));
+  const auto lastPull = std::make_shared<SteadyTime>(std::chrono::steady_clock::now());
+  request.stream = std::make_unique<PulledBody>(std::move(pull), sizeBytes, lastPull);
+  auto answer = transport.run(send(*transport.http, std::move(request), Deadline::after(timeout_.value_or(kWholeTransfer)), lastPull));
   if (!answer) return fail(explained(std::move(answer).error(), api_.baseUrl()));
   if (answer->status != 200) return fail(errorFromAnswer(answer->status, answer->headers.find("Content-Type").value_or(""), answer->body));
   return parseJson(answer->body);

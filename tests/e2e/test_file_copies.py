@@ -1,5 +1,6 @@
 """`gstacks sandbox cp`, ls, cat, stat, rm and mkdir, against a real sandbox."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -139,10 +140,10 @@ class Cutter:
         except OSError:
             pass
         for one in both:
-            try:
+            with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+            # Closed as well: a peer that still sends has to hear that nobody reads.
+            one.close()
 
     def close(self):
         self._listener.close()
