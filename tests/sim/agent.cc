@@ -12,6 +12,8 @@ constexpr const char* kEpochKey = "link_epoch";
 // When a link has lasted for so long, the agent knows for ever that it was there: it has had time to write that down.
 constexpr Millis kLinkSettles{2'000};
 constexpr Millis kWritten{4'000};
+// One that went and was told of again is two of the host's for a while.
+constexpr std::size_t kGoneAndBack = 2;
 // What was begun before that is finished.
 constexpr Millis kBegun{2'000};
 
@@ -247,7 +249,7 @@ void SimAgent::noteDestruction(const Assignment& assignment, bool anew, std::int
   if (!anew || (since && now - *since < window + 1'000'000'000)) return;
   letThrough_.push_back(asked);
   const auto inWindow = static_cast<std::size_t>(std::ranges::count_if(letThrough_, [&](std::int64_t at) { return now - at < window; }));
-  const auto most = std::max<std::size_t>(hosted_.size() * fence_.percent / 100, fence_.atLeast - 1);
+  const auto most = std::max<std::size_t>((hosted_.size() + kGoneAndBack) * fence_.percent / 100, fence_.atLeast - 1);
   if (inWindow > most) {
     simulation_.violate("mass deletion", fmt::format("{} destroys {} sandboxes at once, and {} are the most", name(), inWindow, most));
   }
@@ -265,8 +267,13 @@ void SimAgent::checkHeldAgain() {
     hosted_.insert(version.sandboxId);
     const auto generation = destructionOf(record->assignment);
     const bool isHeld = std::ranges::find(all, version.sandboxId, &HeldDestruction::sandboxId) != all.end();
+    if (generation == 0) heldBack_.erase(version.sandboxId);
     if (generation == 0 || isHeld) continue;
-    if (heldBack_.contains(version.sandboxId)) {
+    const auto back = heldBack_.find(version.sandboxId);
+    // Should it be of before that destruction, the wish for it did not get to disk, and is to come again.
+    if (back != heldBack_.end() && generation < back->second) {
+      heldBack_.erase(back);
+    } else if (back != heldBack_.end()) {
       simulation_.violate("held", fmt::format("{} has forgotten that the destruction of {} is held", name(), version.sandboxId));
     }
     allowed_[version.sandboxId] = std::max(allowed_[version.sandboxId], generation);

@@ -26,7 +26,7 @@ class Mutant:
     source: str
     old: str
     new: str
-    seeds: int  # from seed 1; found within a fifth of it when it was written
+    seeds: int  # from seed 1; found within a third of it when it was written
 
 
 MUTANTS = [
@@ -85,7 +85,7 @@ MUTANTS = [
     Mutant("adopted-and-stopped", "a sandbox that runs is adopted as one that is to be stopped",
            "src/server/hosts/adoption.cc",
            "out.desired = assignment.desired == DesiredState::kRunning ?",
-           "out.desired = assignment.desired == DesiredState::kDeleted ?", 4000),
+           "out.desired = assignment.desired == DesiredState::kDeleted ?", 8000),
     Mutant("fresh-root-kept", "a fresh root file system is asked for, and the old container is started",
            "src/agent/core/sandbox_model.cc",
            "return there && facts.containerGeneration < record.assignment.rootGeneration;",

@@ -132,8 +132,10 @@ void Supervisor::settle(const std::vector<HeldDestruction>& answered, Destructio
 }
 
 Task<Result<std::uint32_t>> Supervisor::confirmDestructions(std::string fence) {
-  if (!fence.empty() && fence == confirmed_.fence) co_return confirmed_.count;
-  GS_CO_TRY(const auto held, findHeld(fence));
+  const auto found = findHeld(fence);
+  // A repeat; but for a set that is held once more, which an old message can bring about.
+  if (!found && !fence.empty() && fence == confirmed_.fence) co_return confirmed_.count;
+  GS_CO_TRY(const auto held, found);
   std::vector<Journal::Release> releases;
   for (const auto& each : held) releases.emplace_back(each.sandboxId, each.generation);
   crashPoint("confirm_deletions.before");
@@ -146,8 +148,10 @@ Task<Result<std::uint32_t>> Supervisor::confirmDestructions(std::string fence) {
 }
 
 Task<Result<std::uint32_t>> Supervisor::refuseDestructions(std::string fence) {
-  if (!fence.empty() && fence == refused_.fence) co_return refused_.count;
-  GS_CO_TRY(const auto held, findHeld(fence));
+  const auto found = findHeld(fence);
+  // A repeat; but for a set that is held once more, which an old message can bring about.
+  if (!found && !fence.empty() && fence == refused_.fence) co_return refused_.count;
+  GS_CO_TRY(const auto held, found);
   std::vector<Journal::Release> refusals;
   for (const auto& each : held) refusals.emplace_back(each.sandboxId, each.generation);
   crashPoint("reject_deletions.before");

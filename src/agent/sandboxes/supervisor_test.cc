@@ -724,6 +724,19 @@ class SupervisorTest : public ::testing::Test {
     const auto held = supervisor->heldDestructions();
     EXPECT_EQ(held.size(), 1U) << "what is on disk is not judged again; an older release is of another wish";
     EXPECT_EQ(held.front().sandboxId, ids[1]);
+    // It is confirmed and done; then an old message of it comes once more, and is held by the same name.
+    const auto fence = fenceId(held);
+    EXPECT_EQ(co_await supervisor->confirmDestructions(fence), 1U);
+    for (const auto deadline = Deadline::after(Millis(20'000)); supervisor->find(id_) != nullptr && !deadline.expired();) {
+      for (const auto& told : supervisor->unacknowledged()) {
+        if (told.state == SandboxState::kDeleted) supervisor->acknowledge(told.sandboxId, told.sequence);
+      }
+      co_await sleepFor(Millis(2));
+    }
+    EXPECT_FALSE((co_await supervisor->assign(assignment(2, DesiredState::kDeleted))).refusal);
+    EXPECT_EQ(fenceId(supervisor->heldDestructions()), fence);
+    EXPECT_EQ(co_await supervisor->confirmDestructions(fence), 1U);
+    EXPECT_TRUE(supervisor->heldDestructions().empty()) << "the answer before was for the set before";
     co_await supervisor->stop();
   }
 
