@@ -264,8 +264,9 @@ def run_all(arguments, points, scratch, record):
     subprocess.run([REPOSITORY / "deploy" / "demo-blueprint" / "build.sh", "--busybox", archive], check=True, capture_output=True,
                    env={**os.environ, "GS_BLUEPRINT_CACHE": f"{scratch}/cache"})
     if arguments.private_engine:
-        private = PrivateDockerd(directory=Path(scratch) / "engine")
-        private.directory.mkdir()
+        directory = Path(scratch) / "engine"
+        directory.mkdir()
+        private = PrivateDockerd(directory)
         docker_socket, stop_engine = private.start().socket_path, private.cleanup
     else:
         docker_socket, stop_engine = ensure_shared_dockerd(scratch)
