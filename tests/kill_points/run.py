@@ -113,7 +113,7 @@ class Host:
             return
         name = self.sandbox["id"]
         if verb == "restart":
-            self.api.exec(self.sandbox, END_IT, waitMs=10_000).check()
+            self.api.exec(self.sandbox, END_IT, waitMs=10_000)  # the agent may die before it can answer
         elif verb in ("stop", "archive"):
             getattr(self.api, f"{verb}_sandbox")(name, grace_ms=1000, wait=False)
         else:
@@ -203,8 +203,7 @@ class Host:
     def recover(self):
         """After a failed run: nothing of it may be held against the next."""
         self.orders.unlink(missing_ok=True)
-        if not self.stack.agent.process.alive:
-            self.stack.agent.start()
+        self.stack.agent.restart("kill")
         self.stack.wait_connected()
         for sandbox in self.api.list_all("/api/sandboxes"):
             if sandbox["id"] != self.bystander["id"]:
@@ -226,9 +225,10 @@ def run_host(job, plan, archive, docker_socket, scratch, record, until):
                 result["seconds"] = round(host.carry_out(verb, point), 4)
             except AssertionError as error:
                 result["problem"] = str(error)[:2000]
-                host.recover()
             if point or "problem" in result:
                 out.write(json.dumps(result) + "\n")
+            if "problem" in result:
+                host.recover()
 
 
 def quantile(values, q):
