@@ -3,7 +3,7 @@
 
     run.py              n >= 30, about five minutes; writes build/bench/results.json
     run.py --quick      n = 5: only shows that every row is still produced; writes build/bench/results-quick.json
-    run.py --only upload,memory    some of: memory, sandboxes, upload, crowd, many
+    run.py --only upload,memory    some of: memory, sandboxes, upload, files, crowd, many
 
 A bar that does not hold is reported, not failed on. Exit code 1 when a row is missing or cannot be true; the last line is
 "N passed, N failed", one for each row. The build under test: GS_BUILD_DIR or GS_BIN_DIR, default build/release.
@@ -22,6 +22,7 @@ REPOSITORY = BENCH.parents[1]
 sys.path[:0] = [str(BENCH), str(BENCH.parent)]
 sys.dont_write_bytecode = True
 
+import bench_files  # noqa: E402
 import bench_memory  # noqa: E402
 import bench_sandboxes  # noqa: E402
 import bench_scale  # noqa: E402
@@ -37,6 +38,7 @@ PARTS = (
     ("sandboxes", bench_sandboxes.ROWS, bench_sandboxes.measure),
     ("memory", bench_memory.LOADED_ROWS, bench_memory.measure_loaded),
     ("upload", bench_upload.ROWS, bench_upload.measure),
+    ("files", bench_files.ROWS, bench_files.measure),
     ("crowd", bench_scale.CROWD_ROWS, bench_scale.measure_crowd),
     ("many", bench_scale.MANY_ROWS, bench_scale.measure_many),
 )
@@ -102,7 +104,7 @@ def run(parts, quick):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="n = 5, to see that every row is produced")
-    parser.add_argument("--only", default="memory,sandboxes,upload,crowd,many", help="parts to run, with commas between")
+    parser.add_argument("--only", default="memory,sandboxes,upload,files,crowd,many", help="parts to run, with commas between")
     arguments = parser.parse_args()
     if os.geteuid() != 0:
         print("this drives a Docker engine: run it as root", file=sys.stderr)

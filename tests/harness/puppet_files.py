@@ -18,7 +18,7 @@ CONTENT = b"12345"
 def info(name=b"a", kind="REGULAR"):
     m = messages()
     return m.FileInfo(name=name, type=m.FileType.values_by_name[f"FILE_TYPE_{kind}"].number, size_bytes=len(CONTENT), mode=0o644,
-                      modified_seconds=1, version=VERSION)
+                      modified_seconds=1, version=VERSION.encode())
 
 
 def answers(request):
