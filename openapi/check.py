@@ -20,7 +20,7 @@ listClusters createCluster getCluster updateCluster deleteCluster
 listHosts getHost updateHost drainHost deleteHost listAdoptable adoptSandbox confirmDeletions rejectDeletions explainPlacement
 listTokens createToken getToken revokeToken listApiKeys createApiKey revokeApiKey
 listBlueprints createBlueprint getBlueprint deleteBlueprint
-listSandboxes createSandbox getSandbox listSandboxEvents streamEvents setSandboxLifetime startSandbox stopSandbox
+listSandboxes createSandbox getSandbox listSandboxEvents streamEvents streamSandboxLogs setSandboxLifetime startSandbox stopSandbox
 reprovisionSandbox archiveSandbox restoreSandbox deleteSandbox openSession listAudit
 readFile writeFile removeFile statFile listFiles makeDirectory readFileTree writeFileTree
 """.split())

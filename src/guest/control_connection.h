@@ -21,6 +21,7 @@ class ControlConnection {
                     std::function<bool(std::string_view payload)> onFrame);
 
   void dial();
+  [[nodiscard]] bool connected() const { return socket_.isOpen(); }
   // A whole frame, with its length.
   void send(std::string_view frame);
 

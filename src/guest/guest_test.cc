@@ -4,6 +4,7 @@
 #include "guest/spawn.h"
 #include "guest/text.h"
 #include "guest/user_lookup.h"
+#include "guest/workload_output.h"
 
 namespace gs::guest {
 namespace {
@@ -157,6 +158,69 @@ TEST(Quoted, CutsAndEscapes) {
   EXPECT_EQ(quoted("plain"), "\"plain\"");
   EXPECT_EQ(quoted("tab\there\xff"), "\"tab\\x09here\\xff\"");
   EXPECT_EQ(quoted("abcdef", 3), "\"abc\"…");
+}
+
+class KeptOutput : public ::testing::Test {
+ protected:
+  using Stream = WorkloadOutput::Stream;
+  std::string text() const {
+    std::string out;
+    for (const auto& record : chunk_) out += record.data;
+    return out;
+  }
+
+  EventLoop loop_;
+  std::deque<WorkloadOutput::Record> chunk_;
+  int answers_ = 0;
+  WorkloadOutput output_{loop_, [this](std::deque<WorkloadOutput::Record> chunk) {
+                           chunk_ = std::move(chunk);
+                           ++answers_;
+                         }};
+};
+
+TEST_F(KeptOutput, AnswersOnceForEachQuestionFromTheOffsetThatWasAskedFor) {
+  output_.append(Stream::kStdout, "abc", 1);
+  output_.append(Stream::kStderr, "def", 1);
+  EXPECT_EQ(answers_, 0) << "nobody asked";
+  output_.ask(0);
+  EXPECT_EQ(text(), "abcdef");
+  ASSERT_EQ(chunk_.size(), 2U);
+  EXPECT_EQ(chunk_[1].offset, 3U);
+  EXPECT_EQ(output_.taken(), 0U);
+  output_.ask(1);
+  EXPECT_EQ(text(), "bcdef") << "in the middle of a record, as after a crash of the agent";
+  EXPECT_EQ(chunk_[0].offset, 1U);
+  output_.ask(6);
+  EXPECT_EQ(answers_, 2) << "there is nothing more";
+  EXPECT_EQ(output_.taken(), 6U);
+  EXPECT_EQ(output_.end(), 6U);
+}
+
+TEST_F(KeptOutput, ForgetsTheOldestWithinItsBoundAndSaysFromWhereItHasTheRest) {
+  std::uint64_t written = 0;
+  for (int n = 0; n < 100'000; ++n) {
+    output_.append(n % 2 == 0 ? Stream::kStdout : Stream::kStderr, "x", n);
+    ++written;
+  }
+  for (int n = 0; n < 100; ++n) {
+    output_.append(Stream::kStdout, std::string(WorkloadOutput::kMaxRecordBytes, 'y'), n);
+    written += WorkloadOutput::kMaxRecordBytes;
+  }
+  EXPECT_EQ(output_.end(), written);
+  std::uint64_t next = 0, got = 0;
+  for (int before = -1; before != answers_;) {
+    before = answers_;
+    output_.ask(next);
+    if (before == answers_) break;
+    std::size_t bytes = 0;
+    for (const auto& record : chunk_) bytes += record.data.size();
+    EXPECT_LE(bytes, WorkloadOutput::kMaxChunkBytes);
+    next = chunk_.back().offset + chunk_.back().data.size();
+    got += bytes;
+  }
+  EXPECT_EQ(next, written);
+  EXPECT_LE(got, WorkloadOutput::kMaxKeptBytes);
+  EXPECT_GE(got, WorkloadOutput::kMaxKeptBytes - 2 * WorkloadOutput::kMaxRecordBytes);
 }
 
 }  // namespace

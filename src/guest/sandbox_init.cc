@@ -23,6 +23,9 @@ constexpr std::size_t kMaxExecs = 512;
 constexpr std::size_t kMaxSharedVariables = 1024;
 constexpr std::uint32_t kMaxStopGraceMs = 600'000;
 constexpr Millis kShutdownGrace{10'000};
+// For the agent to take the last of the output when the sandbox ends; it asks within milliseconds when it is there.
+constexpr Millis kLastWords{500};
+constexpr Millis kLookAgain{5};
 constexpr Millis kDialRetry{5};
 constexpr int kMaxDialAttempts = 1000;
 
@@ -61,6 +64,7 @@ void describe(const Workload& workload, Message& message) {
 SandboxInit::SandboxInit(InitSettings settings)
     : settings_(std::move(settings)),
       workload_(loop_, reaper_, [this] { onWorkloadExited(); }),
+      output_(loop_, [this](const std::deque<WorkloadOutput::Record>& records) { sendOutput(records); }),
       control_(
           loop_, settings_.socketPath, [this] { return makeHello(); },
           [this](std::string_view payload) { return onFrame(payload); }),
@@ -88,6 +92,9 @@ std::string SandboxInit::makeHello() {
   hello.set_gate_open(gateOpen_);
   hello.set_serves_files(true);
   describe(workload_, hello);
+  output_.forgetAsk();
+  hello.mutable_output()->set_run(output_.run());
+  hello.mutable_output()->set_end(output_.end());
   return frameOf(frame);
 }
 
@@ -107,6 +114,7 @@ bool SandboxInit::onFrame(std::string_view payload) {
       control_.send(frameOf(answer));
       break;
     }
+    case pb::AgentFrame::kReadOutput: output_.ask(frame.read_output().offset()); break;
     case pb::AgentFrame::FRAME_NOT_SET: break;
   }
   return true;
@@ -123,13 +131,32 @@ void SandboxInit::openGate(const pb::OpenGate& request) {
       if (const auto problem = checkLaunchSpec(spec)) {
         workload_.refuse(*problem);
       } else {
-        workload_.start(spec, sharedEnv_, settings_.childLimits);
+        startWorkload(spec);
       }
     }
   }
   pb::GuestFrame answer;
   describe(workload_, *answer.mutable_gate_opened());
   control_.send(frameOf(answer));
+}
+
+void SandboxInit::startWorkload(const LaunchSpec& spec) {
+  const auto ends = output_.open();
+  if (!ends) return workload_.refuse("no pipes for its output: " + errnoText(errno));
+  workload_.start(spec, sharedEnv_, settings_.childLimits, {ends->out.get(), ends->err.get()});
+}
+
+void SandboxInit::sendOutput(const std::deque<WorkloadOutput::Record>& records) {
+  pb::GuestFrame frame;
+  auto& chunk = *frame.mutable_output();
+  for (const auto& record : records) {
+    auto& out = *chunk.add_records();
+    out.set_offset(record.offset);
+    out.set_stream(record.stream == WorkloadOutput::Stream::kStdout ? pb::OutputRecord::STREAM_STDOUT : pb::OutputRecord::STREAM_STDERR);
+    out.set_read_at_ms(record.readAtMs);
+    out.set_data(record.data);
+  }
+  control_.send(frameOf(frame));
 }
 
 void SandboxInit::startExec(const pb::StartExec& request) {
@@ -198,8 +225,17 @@ void SandboxInit::onWorkloadExited() {
   exited.set_exit_code(workload_.exit().code);
   exited.set_signal(workload_.exit().signal);
   exited.set_sandbox_stopping(stopping_);
+  output_.drain();
+  exited.set_output_end(output_.end());
   control_.send(frameOf(frame));
-  if (stopping_) loop_.stop();
+  if (stopping_) finish();
+}
+
+void SandboxInit::finish() { lookForLastWords(std::chrono::steady_clock::now() + kLastWords); }
+
+void SandboxInit::lookForLastWords(std::chrono::steady_clock::time_point until) {
+  if (!control_.connected() || output_.taken() >= output_.end() || std::chrono::steady_clock::now() >= until) return loop_.stop();
+  loop_.after(kLookAgain, [this, until] { lookForLastWords(until); });
 }
 
 void SandboxInit::onSignals() {
@@ -227,7 +263,7 @@ void SandboxInit::beginShutdown() {
   for (const auto& [id, exec] : execs_) {
     if (exec.session) exec.session->announceStop();
   }
-  if (workload_.phase() != Workload::Phase::kRunning) return loop_.stop();
+  if (workload_.phase() != Workload::Phase::kRunning) return finish();
   workload_.stop(kShutdownGrace);
 }
 

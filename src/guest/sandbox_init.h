@@ -4,6 +4,7 @@
 // Life: constructed once; run() returns the exit status of the container when it is to stop.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -17,6 +18,7 @@
 #include "guest/file_service.h"
 #include "guest/reaper.h"
 #include "guest/workload.h"
+#include "guest/workload_output.h"
 
 namespace globalstacks::guest::v1 {
 class OpenGate;
@@ -53,7 +55,12 @@ class SandboxInit {
   void startFiles(const globalstacks::guest::v1::StartFiles& request);
   void dialExec(std::uint64_t id, std::string attachFrame, LaunchSpec spec, int attempt);
   void refuseExec(std::uint64_t id, int kind, std::string_view message);
+  void startWorkload(const LaunchSpec& spec);
+  void sendOutput(const std::deque<WorkloadOutput::Record>& records);
   void onWorkloadExited();
+  // Ends the loop when the agent has the workload's last words, or after a moment.
+  void finish();
+  void lookForLastWords(std::chrono::steady_clock::time_point until);
   void onSignals();
   void beginShutdown();
 
@@ -61,6 +68,7 @@ class SandboxInit {
   EventLoop loop_;
   Reaper reaper_;
   Workload workload_;
+  WorkloadOutput output_;
   ControlConnection control_;
   FileService files_;
   UniqueFd signals_;

@@ -23,10 +23,10 @@ UniqueFd openEmptyInput() {
 
 }  // namespace
 
-void Workload::start(const LaunchSpec& spec, std::span<const std::string> sharedEnv, const ChildLimits& limits) {
+void Workload::start(const LaunchSpec& spec, std::span<const std::string> sharedEnv, const ChildLimits& limits, Outputs outputs) {
   if (phase_ != Phase::kNone) return;
   const auto input = openEmptyInput();
-  const auto pid = startProcess(spec, sharedEnv, {input.get(), STDOUT_FILENO, STDERR_FILENO}, limits);
+  const auto pid = startProcess(spec, sharedEnv, {input.get(), outputs.out, outputs.err}, limits);
   if (!pid) {
     refuse(pid.error().message);
     exit_.code = pid.error().exitCode;

@@ -1,4 +1,4 @@
-// The one process that the sandbox is for. Its output goes where the container's does.
+// The one process that the sandbox is for. Its output goes where the caller says (workload_output.h).
 #pragma once
 
 #include <functional>
@@ -21,7 +21,11 @@ class Workload {
       : loop_(loop), reaper_(reaper), exited_(std::move(exited)) {}
 
   // Once. A failure to start is kExited with a start error, and `exited` is not called.
-  void start(const LaunchSpec& spec, std::span<const std::string> sharedEnv, const ChildLimits& limits);
+  struct Outputs {
+    int out;
+    int err;
+  };
+  void start(const LaunchSpec& spec, std::span<const std::string> sharedEnv, const ChildLimits& limits, Outputs outputs);
   // Instead of start(): it could not even be tried.
   void refuse(std::string message);
   // SIGTERM to the process group, SIGKILL when the grace is over. Repeat: the earlier end counts, and no second SIGTERM is

@@ -75,12 +75,77 @@ Result<RenewResponse> decodeRenewResponse(std::string_view bytes) {
   return RenewResponse{in.certificate_pem(), in.ca_pem()};
 }
 
+namespace {
+
+void writeLogs(const LogsSession& logs, pb::LogsSession* out) {
+  if (logs.sinceMs) out->set_since_ms(*logs.sinceMs);
+  if (logs.tailLines) out->set_tail_lines(*logs.tailLines);
+  out->set_follow(logs.follow == LogsFollow::kYes);
+  out->set_after_run(logs.afterRun);
+  out->set_after_offset(logs.afterOffset);
+}
+
+Result<LogsSession> readLogs(const pb::LogsSession& in) {
+  LogsSession out;
+  if (in.has_since_ms()) out.sinceMs = in.since_ms();
+  if (in.has_tail_lines()) out.tailLines = in.tail_lines();
+  out.follow = in.follow() ? LogsFollow::kYes : LogsFollow::kNo;
+  if (!in.after_run().empty() && in.after_run().size() != kLogsRunBytes) return fail(wire::fieldError("after_run", "is not of 16 bytes"));
+  out.afterRun = in.after_run();
+  out.afterOffset = in.after_offset();
+  return out;
+}
+
+constexpr std::size_t kMostLogBytes = 64 * 1024;
+
+}  // namespace
+
+std::string encode(const LogsFrame& frame) {
+  pb::LogsFrame out;
+  if (const auto* batch = std::get_if<LogsBatch>(&frame)) {
+    out.mutable_batch();
+    for (const auto& record : batch->records) {
+      auto* to = out.mutable_batch()->add_records();
+      to->set_is_stderr(record.stream == LogsStream::kStderr);
+      to->set_time_ms(record.timeMs);
+      to->set_data(record.data);
+      to->set_lost_bytes(record.lostBytes);
+      to->set_run(record.run);
+      to->set_offset(record.offset);
+    }
+  } else if (std::holds_alternative<LogsEnd>(frame)) {
+    out.mutable_end();
+  } else if (const auto* error = std::get_if<Error>(&frame)) {
+    wire::write(*error, out.mutable_error());
+  }
+  return out.SerializeAsString();
+}
+
+Result<LogsFrame> decodeLogsFrame(std::string_view bytes) {
+  GS_TRY(const auto in, wire::parseMessage<pb::LogsFrame>(bytes, "LogsFrame"));
+  if (in.has_end()) return LogsFrame(LogsEnd{});
+  if (in.has_error()) return LogsFrame(wire::read(in.error()));
+  if (!in.has_batch()) return LogsFrame();
+  LogsBatch batch;
+  for (const auto& record : in.batch().records()) {
+    GS_CHECK(wire::checkLength("data", record.data().size(), kMostLogBytes));
+    if (record.run().size() != kLogsRunBytes) return fail(wire::fieldError("run", "is not of 16 bytes"));
+    batch.records.push_back({record.is_stderr() ? LogsStream::kStderr : LogsStream::kStdout, record.time_ms(), record.data(),
+                             record.lost_bytes(), record.run(), record.offset()});
+  }
+  return LogsFrame(std::move(batch));
+}
+
 std::string encode(const SessionOpen& message) {
   pb::SessionOpen out;
   out.set_session_id(message.sessionId.text());
   out.set_sandbox_id(message.sandboxId.text());
   if (message.files) {
     out.mutable_files();
+    return out.SerializeAsString();
+  }
+  if (message.logs) {
+    writeLogs(*message.logs, out.mutable_logs());
     return out.SerializeAsString();
   }
   auto* exec = out.mutable_exec();
@@ -102,6 +167,10 @@ Result<SessionOpen> decodeSessionOpen(std::string_view bytes) {
   GS_TRY(out.sandboxId, SandboxId::parse(in.sandbox_id()));
   if (in.has_files()) {
     out.files.emplace();
+    return out;
+  }
+  if (in.has_logs()) {
+    GS_TRY(out.logs, readLogs(in.logs()));
     return out;
   }
   if (!in.has_exec()) return fail(wire::fieldError("kind", "is a session kind that this version does not know"));

@@ -21,6 +21,7 @@ inline constexpr std::uint32_t kAgentProtocol = 1;
 // What an agent can do beyond the first release of this protocol, as Hello::features names it.
 inline constexpr std::string_view kFeatureReprovision = "reprovision";
 inline constexpr std::string_view kFeatureArchive = "archive";
+inline constexpr std::string_view kFeatureLogs = "logs";
 inline constexpr std::string_view kFeatureDeletionRejection = "deletion_rejection";
 inline constexpr std::size_t kMaxLinkFrameBytes = 256 * 1024;
 
@@ -145,12 +146,42 @@ struct ExecSession {
 };
 // One file operation; its frames are those of wire/file_frames.h.
 struct FilesSession {};
+// See LogsSession in session.proto.
+enum class LogsFollow : std::uint8_t { kNo, kYes };
+struct LogsSession {
+  std::optional<std::int64_t> sinceMs{};
+  std::optional<std::uint64_t> tailLines{};
+  LogsFollow follow = LogsFollow::kNo;
+  std::string afterRun{};  // empty: from the beginning
+  std::uint64_t afterOffset = 0;
+  friend bool operator==(const LogsSession&, const LogsSession&) = default;
+};
 struct SessionOpen {
   SessionId sessionId;
   SandboxId sandboxId;
-  ExecSession exec;
-  std::optional<FilesSession> files{};  // instead of exec
+  ExecSession exec;                      // when there is none of the others
+  std::optional<FilesSession> files{};
+  std::optional<LogsSession> logs{};
 };
+
+inline constexpr std::size_t kLogsRunBytes = 16;
+enum class LogsStream : std::uint8_t { kStdout, kStderr };
+struct LogsRecord {
+  LogsStream stream = LogsStream::kStdout;
+  std::int64_t timeMs = 0;
+  std::string data;
+  std::uint64_t lostBytes = 0;
+  std::string run;
+  std::uint64_t offset = 0;
+  friend bool operator==(const LogsRecord&, const LogsRecord&) = default;
+};
+struct LogsBatch {
+  std::vector<LogsRecord> records;
+};
+struct LogsEnd {};
+using LogsFrame = std::variant<std::monostate, LogsBatch, LogsEnd, Error>;  // monostate: not known; ignore it
+[[nodiscard]] std::string encode(const LogsFrame& frame);
+[[nodiscard]] Result<LogsFrame> decodeLogsFrame(std::string_view bytes);
 
 [[nodiscard]] std::string encode(const AgentMessage& message);
 [[nodiscard]] std::string encode(const ServerMessage& message);

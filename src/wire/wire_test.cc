@@ -132,6 +132,10 @@ std::vector<GoldenCase> allCases() {
                                 ClusterId::trusted("clu_0123456789abcdefghjk"), "build-1", "cert", "ca"};
   const SessionOpen open{SessionId::trusted("ses_0123456789abcdefghjk"), SandboxId::trusted(kId),
                          {{"echo", "hi"}, {"A=b"}, "/", "root"}};
+  SessionOpen logs = open;
+  logs.exec = {};
+  logs.logs = LogsSession{1'700'000'000'123, 0, LogsFollow::kYes, std::string(kLogsRunBytes, 'r'), 77};
+  const LogsFrame logBatch(LogsBatch{{{LogsStream::kStderr, 1'700'000'000'123, std::string("out\0\xff", 5), 9, std::string(kLogsRunBytes, 'r'), 82}}});
   SessionOpen terminal = open;
   terminal.exec.argv.clear();
   terminal.exec.terminal = TerminalSize{50, 132};
@@ -181,6 +185,11 @@ std::vector<GoldenCase> allCases() {
       golden("RenewRequest", RenewRequest{"csr"}, decodeRenewRequest),
       golden("RenewResponse", RenewResponse{"cert", "ca"}, decodeRenewResponse),
       golden("SessionOpen", open, decodeSessionOpen),
+      golden("LogsSession", logs, decodeSessionOpen),
+      golden("LogsFrame", LogsFrame(makeError(ErrorCode::kNotFound, "no such sandbox")), decodeLogsFrame),
+      golden("LogsEnd", LogsFrame(LogsEnd{}), decodeLogsFrame),
+      golden("LogsBatch", logBatch, decodeLogsFrame),
+      golden("LogsRecord", logBatch, decodeLogsFrame),
       golden("ExecSession", open, decodeSessionOpen),
       golden("TerminalSize", terminal, decodeSessionOpen),
       golden("FilesSession", files, decodeSessionOpen),

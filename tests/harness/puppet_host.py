@@ -25,6 +25,7 @@ class PuppetHost:
         self.assignments = {}  # the same, as it was told
         self.extra_features = ()
         self.serve_channel = None  # takes each data channel, in a thread of its own
+        self.logs = {}  # what it has of the logs of sandboxes: a list of the members of a LogsRecord for each
         self.fence = None  # the name of the deletions that it would hold back
         self._sequence = 0
         self._untold = {}  # the last observation of each sandbox, until it is acknowledged
@@ -34,7 +35,7 @@ class PuppetHost:
     def connect(self):
         self._link = self.agent.link(timeout=60)
         lines = "".join(f"{key} {value}\n" for key, value in sorted(self.held.items()))
-        self._link.hello(facts=self.facts, features=["exec", "adoption", "deletion_fence", "deletion_rejection", "reprovision", "archive", *self.extra_features],
+        self._link.hello(facts=self.facts, features=["exec", "adoption", "deletion_fence", "deletion_rejection", "reprovision", "archive", "logs", *self.extra_features],
                          assignments_digest=hashlib.sha256(lines.encode()).digest())
         for observation in list(self._untold.values()):
             self._link.send(observation=observation)
@@ -94,6 +95,9 @@ class PuppetHost:
             elif message.WhichOneof("body") == "open_channels" and self.serve_channel:
                 for ticket in message.open_channels.tickets:
                     threading.Thread(target=self.serve_channel, args=(self.agent.channel(ticket, timeout=60),), daemon=True).start()
+            elif message.WhichOneof("body") == "open_channels" and self.logs:
+                for ticket in message.open_channels.tickets:
+                    threading.Thread(target=self._tell_log, args=(ticket,), daemon=True).start()
             elif message.WhichOneof("body") == "held_request":
                 for sandbox_id in message.held_request.sandbox_ids:
                     self._link.send(held_sandbox=messages().HeldSandbox(assignment=self.assignments[sandbox_id]))
@@ -101,6 +105,18 @@ class PuppetHost:
                 asked, m = getattr(message, message.WhichOneof("body")), messages()
                 error = None if asked.fence_id == self.fence else m.Status(code="failed_precondition", message="other ones are held", reason="fence_changed")
                 self._link.send(confirm_deletions_reply=m.ConfirmDeletionsReply(request_id=asked.request_id, error=error, released=0 if error else 3))
+
+    def _tell_log(self, ticket):
+        """A spare channel, until somebody reads a log over it."""
+        m = messages()
+        with contextlib.suppress(OSError, websocket.WebSocketException):
+            channel = self.agent.channel(ticket, timeout=60)
+            opened = m.SessionOpen()
+            opened.ParseFromString(channel.receive_bytes() or b"")
+            for members in self.logs.get(opened.sandbox_id, []):
+                channel.send_bytes(m.LogsFrame(batch=m.LogsBatch(records=[m.LogsRecord(**members)])).SerializeToString())
+            channel.send_bytes(m.LogsFrame(end=m.LogsEnd()).SerializeToString())
+            channel.close()
 
     def _beat(self, link):
         stopped = threading.Event()

@@ -13,6 +13,7 @@ from harness.archives import Image, layer
 from harness.contract import CheckedClient, Contract
 from harness.event_stream import EventStream
 from harness.puppet_files import CONTENT, VERSION, serve_files
+from harness.log_stream import LogStream
 from harness.puppet_host import PuppetHost
 from harness.sessions import SUBPROTOCOL
 from harness.stack import Stack
@@ -281,6 +282,32 @@ def check_gone(api, path):
     api.problem("GET", path, 404, "not_found", params={"waitFor": "archived", "waitMs": 20000})
 
 
+def walk_logs(stack, api):
+    """A host of its own, which has a log."""
+    with PuppetHost(stack.server, api.create_token()["token"], "talks") as host:
+        made = api.post("/api/sandboxes", {"blueprint": "base", "hostId": host.host_id}, expect=201)
+        run = bytes(range(16))
+        host.logs[made["id"]] = [dict(time_ms=1767225600123, data=b"out\n", run=run, offset=4),
+                                 dict(time_ms=1767225600124, data=b"\xff", is_stderr=True, lost_bytes=7, run=run, offset=12)]
+        api.get(f"/api/sandboxes/{made['id']}", params={"waitFor": "running,failed", "waitMs": 20000})
+        with LogStream(api, made, tail=5, since="2026-01-01T00:00:00.000Z") as stream:
+            assert stream.status == 200
+            pieces = [(p["stream"], p["raw"], p["time"]) for p in stream.pieces()]
+        assert pieces == [("stdout", b"out\n", "2026-01-01T00:00:00.123Z"), ("stderr", b"\xff", "2026-01-01T00:00:00.124Z")]
+        assert stream.ended and stream.lost == 7 and stream.position == f"{run.hex()}.12"
+        path = f"/api/sandboxes/{made['id']}/logs"
+        for bad in ({"since": "yesterday"}, {"tail": -1}, {"after": "1"}, {"follow": "perhaps"}):
+            api.problem("GET", path, 400, "invalid_argument", params=bad)
+        api.problem("GET", f"/api/sandboxes/sbx_{UNKNOWN}/logs", 404, "not_found")
+        host.disconnect()
+        wait_until(lambda: api.host(host.host_id)["state"] == "disconnected", 20, "the host being gone")
+        assert api.problem("GET", path, 409, "failed_precondition")["reason"] == "host_disconnected"
+        host.connect()
+        wait_until(lambda: api.host(host.host_id)["state"] == "connected", 20, "the host being back")
+        api.delete_sandbox(made["id"])
+    api.delete(f"/api/hosts/{host.host_id}", expect=204)
+
+
 def walk_session(api):
     url = api.base_url.replace("http", "ws") + "/api/sessions"
     socket = websocket.create_connection(url, subprotocols=[SUBPROTOCOL], header=[f"Authorization: Bearer {api.api_key}"],
@@ -338,6 +365,7 @@ def test_every_operation_answers_as_promised(stack, api, host, blueprint):
     walk_hosts(api, host)
     walk_adoption(stack, api, blueprint)
     walk_sandboxes(api, host, blueprint)
+    walk_logs(stack, api)
     walk_session(api)
     walk_files(api, host)
     walk_audit(api, host)

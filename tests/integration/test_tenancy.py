@@ -19,6 +19,7 @@ BY_ID = [
     ("getBlueprint", None), ("deleteBlueprint", None),
     ("getSandbox", None), ("setSandboxLifetime", {"ttlSeconds": 60}), ("startSandbox", None), ("stopSandbox", {}),
     ("reprovisionSandbox", {}), ("archiveSandbox", {}), ("restoreSandbox", {}), ("deleteSandbox", None), ("listSandboxEvents", None),
+    ("streamSandboxLogs", None),
 ]
 LISTS = ["listClusters", "listHosts", "listTokens", "listApiKeys", "listBlueprints", "listSandboxes"]
 

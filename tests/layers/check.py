@@ -36,6 +36,7 @@ ALLOWED = {
     "agent/telemetry": IO + ["wire", "agent/core"],
     # Interfaces only: no concrete runtime, cache or link.
     "agent/sandboxes": IO + ["wire", "agent/core", "agent/policy", "agent/runtimes", "agent/guest_channel"],
+    "agent/logs": IO + ["wire", "agent/core", "agent/guest_channel"],
     "agent/sessions": IO + ["wire", "agent/core", "agent/guest_channel"],
     "agent/daemon": IO + ["wire", "agent"],
     # Shared by the guest, which links nothing else of ours, and the command line: the standard library and system calls.
@@ -53,6 +54,7 @@ ALLOWED = {
     "server/gateway": IO + ["wire", "server/core", "server/store", "server/blueprints", "server/sandboxes", "server/identity"],
     "server/sessions": IO + ["wire", "server/core", "server/store", "server/gateway", "server/sandboxes"],
     "server/files": IO + ["wire", "trees", "server/core", "server/store", "server/gateway"],
+    "server/logs": IO + ["wire", "server/core", "server/store", "server/gateway"],
     "server/api": IO + ["wire", "server"],
     "server/daemon": IO + ["wire", "server"],
     "cli": IO + ["wire", "trees"],

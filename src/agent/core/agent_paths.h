@@ -9,6 +9,7 @@
 //   ├── guest/<sha256>/gstacks-guest   the guest binary that sandboxes were started with, by content
 //   ├── confirmed-deletions         a fence id that root on this host has confirmed; taken and removed by the agent
 //   ├── rejected-deletions          likewise, one that root has refused
+//   ├── logs/<sandboxId>/           what workloads wrote (see agent/logs)
 //   ├── layers/                     layers of sandboxes that are being archived (see agent/layers)
 //   └── cache/                      blueprint blobs (see agent/blueprints)
 //   <run>/                          /run/gstacks/agent, 0700, gone after a reboot
@@ -35,6 +36,7 @@ class AgentPaths {
   [[nodiscard]] std::string credentialFile() const { return identityDir() + "/credential.pem"; }
   [[nodiscard]] std::string caFile() const { return identityDir() + "/ca.pem"; }
   [[nodiscard]] std::string guestDir() const { return state_ + "/guest"; }
+  [[nodiscard]] std::string logsDir() const { return state_ + "/logs"; }
   [[nodiscard]] std::string layersDir() const { return state_ + "/layers"; }
   [[nodiscard]] std::string cacheDir() const { return state_ + "/cache"; }
   [[nodiscard]] std::string confirmedDeletions() const { return state_ + "/confirmed-deletions"; }

@@ -45,6 +45,30 @@ Result<DeletionFenceLimits> readFence(const YAML::Node& node) {
   return limits;
 }
 
+Result<LogLimits> readLogs(const YAML::Node& node) {
+  LogLimits limits;
+  if (!node.IsMap()) return fail(ErrorCode::kInvalidArgument, "logs must hold a map of limits");
+  for (const auto& entry : node) {
+    const auto key = entry.first.as<std::string>();
+    const auto value = entry.second.as<std::uint64_t>();
+    const auto within = [&](std::uint64_t least, std::uint64_t most) -> Status {
+      if (value >= least && value <= most) return {};
+      return fail(ErrorCode::kInvalidArgument, fmt::format("logs.{} must be {} to {}, and is {}", key, least, most, value));
+    };
+    if (key == "bytesPerSandbox") {
+      GS_CHECK(within(256ULL << 10, 16ULL << 30));
+      limits.bytes = value;
+    } else if (key == "filesPerSandbox") {
+      GS_CHECK(within(2, 64));
+      limits.files = static_cast<std::uint32_t>(value);
+    } else {
+      return fail(makeError(ErrorCode::kInvalidArgument, fmt::format("unknown setting 'logs.{}'", key))
+                      .withFix("known: bytesPerSandbox, filesPerSandbox"));
+    }
+  }
+  return limits;
+}
+
 Result<AgentConfig> read(const std::string& path) {
   AgentConfig config;
   const YAML::Node root = YAML::LoadFile(path);
@@ -68,9 +92,13 @@ Result<AgentConfig> read(const std::string& path) {
       auto limits = readFence(entry.second);
       if (!limits) return fail(std::move(limits).error().context(path));
       config.deletionFence = *limits;
+    } else if (key == "logs") {
+      auto limits = readLogs(entry.second);
+      if (!limits) return fail(std::move(limits).error().context(path));
+      config.logs = *limits;
     } else {
       return fail(makeError(ErrorCode::kInvalidArgument, fmt::format("{}: unknown setting '{}'", path, key))
-                      .withFix("known: stateDir, runDir, dockerSocket, guestPath, traits, diskReserveBytes, deletionFence"));
+                      .withFix("known: stateDir, runDir, dockerSocket, guestPath, traits, diskReserveBytes, deletionFence, logs"));
     }
   }
   return config;

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "agent/core/deletion_fence.h"
+#include "agent/logs/log_files.h"
 #include "base/result.h"
 
 namespace gs {
@@ -20,6 +21,7 @@ struct AgentConfig {
   std::string traits;     // comma-separated; AGENT_TRAITS is appended
   std::uint64_t diskReserveBytes = 1ULL << 30;
   DeletionFenceLimits deletionFence;
+  LogLimits logs;
 };
 
 enum class ConfigFile : std::uint8_t { kMustExist, kMayBeMissing };

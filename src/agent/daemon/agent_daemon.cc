@@ -50,6 +50,7 @@ AgentDaemon::AgentDaemon(asio::io_context& loop, Start start)
              {paths_.cacheDir(), start.config.diskReserveBytes}),
       layerUploader_(executor_, link_),
       layers_({executor_, docker_, layerUploader_, pool_, *blobFiles_}, paths_.layersDir(), start.config.diskReserveBytes),
+      logs_(executor_, paths_, start.config.logs, pool_, [this] { return checkRoom(); }),
       supervisor_(sandboxParts(start), [this](const Observation& o) { link_.sendObservation(o); }),
       linkWatch_(executor_, journal_, clock_, facts_.bootId,
                  {[this] { return supervisor_.mindsTheLink(); }, [this] { supervisor_.linkChanged(); }}),
@@ -58,6 +59,10 @@ AgentDaemon::AgentDaemon(asio::io_context& loop, Start start)
                   if (open.files) {
                     return runFileSession(std::move(channel), std::move(open.sandboxId),
                                           [this](SandboxId id, Deadline deadline) { return supervisor_.startFiles(std::move(id), deadline); });
+                  }
+                  if (open.logs) {
+                    return runLogSession(std::move(channel), std::move(open), logs_,
+                                         [this](const SandboxId& id) { return supervisor_.find(id) != nullptr; });
                   }
                   return runExecSession(std::move(channel), std::move(open),
                                         [this](SandboxId id, ProcessSpec process, Deadline deadline) {
@@ -84,7 +89,8 @@ SandboxParts AgentDaemon::sandboxParts(const Start& start) {
           [this] { return checkRoom(); },
           fence_,
           this,
-          [this] { return linkWatch_.downFor(); }};
+          [this] { return linkWatch_.downFor(); },
+          this};
 }
 
 Result<std::unique_ptr<GuestChannel>> AgentDaemon::openGuestChannel(const SandboxId& id) {
@@ -269,6 +275,8 @@ Task<void> AgentDaemon::sweep() {
       logInfo("leak_removed", {{"kind", leakKindName(leak.kind)}, {"what", leak.what}});
     }
     for (const auto& leak : leaks) {
+      const auto logs = leak.kind == LeakKind::kLogLeftover ? SandboxId::parse(leak.what) : fail(ErrorCode::kNotFound, "");
+      if (logs && co_await logs_.discard(*logs)) logInfo("leak_removed", {{"kind", leakKindName(leak.kind)}, {"what", leak.what}});
       const auto id = leak.kind == LeakKind::kLayerLeftover ? SandboxId::parse(leak.what) : fail(ErrorCode::kNotFound, "");
       if (!id) continue;
       const auto gone = co_await layers_.discard(*id, Deadline::after(Millis(60'000)));

@@ -12,6 +12,7 @@
 #include "agent/link/control_link.h"
 #include "agent/link/link_blob_source.h"
 #include "agent/link/link_layer_uploader.h"
+#include "agent/logs/log_session.h"
 #include "agent/runtimes/docker/docker_runtime.h"
 #include "agent/sandboxes/link_watch.h"
 #include "agent/sandboxes/supervisor.h"
@@ -19,7 +20,7 @@
 
 namespace gs {
 
-class AgentDaemon final : private LinkDelegate, private BlueprintProvider, private SandboxArchiver {
+class AgentDaemon final : private LinkDelegate, private BlueprintProvider, private SandboxArchiver, private OutputKeeper {
  public:
   struct Start {
     AgentConfig config;
@@ -57,6 +58,13 @@ class AgentDaemon final : private LinkDelegate, private BlueprintProvider, priva
   [[nodiscard]] Task<Status> sendLayer(SandboxId id, std::uint64_t generation, Deadline deadline) override;
   [[nodiscard]] Task<Status> discardLayer(SandboxId id, Deadline deadline) override;
 
+  // OutputKeeper
+  [[nodiscard]] Task<void> collect(SandboxId id, GuestChannel& channel) override { return logs_.collect(std::move(id), channel); }
+  [[nodiscard]] Task<void> drained(SandboxId id, GuestChannel& channel, Deadline deadline) override {
+    return logs_.drained(std::move(id), channel, deadline);
+  }
+  [[nodiscard]] Task<Status> discardOutput(SandboxId id) override { return logs_.discard(std::move(id)); }
+
   [[nodiscard]] Task<void> watchHealth();
   // Removes now and then what is provably ours and of no use; see host_picture.h.
   [[nodiscard]] Task<void> sweep();
@@ -89,6 +97,7 @@ class AgentDaemon final : private LinkDelegate, private BlueprintProvider, priva
   BlueprintCache cache_;
   LinkLayerUploader layerUploader_;
   LayerArchiver layers_;
+  WorkloadLogs logs_;
   Supervisor supervisor_;
   LinkWatch linkWatch_;
   ChannelDialer channels_;

@@ -92,6 +92,7 @@ void addFiles(const AgentPaths& paths, const std::string& currentGuest, HostPict
   for (const auto& file : entriesOf(paths.layersDir())) {
     out->layers.push_back({file.name.substr(0, file.name.find('-')), file.since});
   }
+  out->logs = entriesOf(paths.logsDir());
   out->cacheLeftovers = entriesOf(fs::path(paths.cacheDir()) / "tmp");
   for (const auto& folder : entriesOf(paths.guestDir())) {
     const auto path = paths.guestDir() + "/" + folder.name + "/gstacks-guest";

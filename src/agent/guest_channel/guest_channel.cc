@@ -81,6 +81,7 @@ class ListeningChannel final : public GuestChannel {
   Task<Result<std::shared_ptr<GuestConnection>>> startFiles(Deadline deadline) override;
   Task<Status> stopWorkload(Millis grace) override;
   Task<Result<ProcessExit>> waitWorkloadExit(Deadline deadline) override;
+  Task<Result<OutputChunk>> readOutput(std::uint64_t offset, Deadline deadline) override;
   Task<Result<std::chrono::microseconds>> ping(Deadline deadline) override;
   Task<void> close() override;
 
@@ -174,6 +175,8 @@ class ListeningChannel final : public GuestChannel {
   ConnectionPtr control_;
   std::uint64_t gateAnswers_ = 0;
   std::unordered_set<std::uint64_t> pings_;
+  bool outputAsked_ = false;
+  std::optional<std::vector<OutputRecord>> output_;  // the answer
   std::uint64_t nextExecId_;
   std::unordered_map<std::uint64_t, PendingExec> pending_;
   std::size_t unidentified_ = 0;
@@ -263,6 +266,10 @@ Task<void> ListeningChannel::serveControl(ConnectionPtr connection, GuestHello h
   state_.workload = std::move(hello.workload);
   state_.version = std::move(hello.version);
   state_.servesFiles = hello.servesFiles;
+  state_.outputRun = std::move(hello.outputRun);
+  state_.outputEnd = hello.outputEnd;
+  outputAsked_ = false;
+  output_.reset();
   logInfo("guest_connected", {{"sandbox", settings_.sandboxId}, {"version", state_.version}, {"gateOpen", state_.gateOpen}});
   stateChanged();
 
@@ -298,6 +305,7 @@ bool ListeningChannel::takeFrame(GuestFrame frame) {
     if (state_.workload.phase != WorkloadState::Phase::kRunning) return false;
     state_.workload = {.phase = WorkloadState::Phase::kExited, .pid = 0, .exit = std::move(exited->exit),
                        .endedWithSandbox = exited->sandboxStopping};
+    state_.outputEnd = exited->outputEnd;
     stateChanged();
   } else if (auto* failed = std::get_if<ExecFailed>(&frame)) {
     const auto found = pending_.find(failed->execId);
@@ -307,6 +315,11 @@ bool ListeningChannel::takeFrame(GuestFrame frame) {
     found->second.resolved.notifyAll();
   } else if (const auto* pong = std::get_if<Pong>(&frame)) {
     if (pings_.erase(pong->nonce) > 0) changed_.notifyAll();
+  } else if (auto* output = std::get_if<OutputRecords>(&frame)) {
+    // Unasked, a guest could make us hold any amount of it.
+    if (!std::exchange(outputAsked_, false)) return false;
+    output_ = std::move(output->records);
+    changed_.notifyAll();
   } else {
     return std::holds_alternative<std::monostate>(frame);
   }
@@ -421,6 +434,29 @@ Task<Result<ProcessExit>> ListeningChannel::waitWorkloadExit(Deadline deadline) 
     if (deadline.expired()) co_return fail(ErrorCode::kDeadlineExceeded, "the workload did not end in time");
     co_await changed_.waitUntil(deadline);
   }
+}
+
+Task<Result<OutputChunk>> ListeningChannel::readOutput(std::uint64_t offset, Deadline deadline) {
+  const Call call(*this);
+  if (closed_) co_return fail(closedError());
+  const auto control = control_;
+  if (!control) co_return fail(ErrorCode::kUnavailable, "the sandbox's guest is not connected");
+  const auto run = state_.outputRun;
+  if (run.empty()) co_return fail(ErrorCode::kFailedPrecondition, "this guest keeps no output");
+  outputAsked_ = true;
+  output_.reset();
+  const auto asking = Deadline::after(settings_.handshakeTimeout);
+  GS_CO_CHECK(co_await withDeadline(asking, "asking the guest for output", control->writeFrame(encodeReadOutput(offset))));
+  while (!output_) {
+    if (closed_) co_return fail(closedError());
+    if (control_ != control) co_return fail(ErrorCode::kUnavailable, "the sandbox's guest went away");
+    // It stays asked: an answer that comes later is one to the next call.
+    if (deadline.expired()) co_return fail(ErrorCode::kDeadlineExceeded, "the workload has written nothing");
+    co_await changed_.waitUntil(deadline);
+  }
+  OutputChunk chunk{run, std::move(*output_)};
+  output_.reset();
+  co_return chunk;
 }
 
 Task<Result<std::chrono::microseconds>> ListeningChannel::ping(Deadline deadline) {

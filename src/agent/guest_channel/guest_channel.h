@@ -92,6 +92,13 @@ class GuestChannel {
   // asked for; kDeadlineExceeded; kCancelled when closed.
   [[nodiscard]] virtual Task<Result<ProcessExit>> waitWorkloadExit(Deadline deadline) = 0;
 
+  // What the workload wrote from this offset on (GuestState::outputRun), as soon as there is any; more than was asked for is
+  // forgotten when the first record begins later. One call at a time. kUnavailable: not connected, or lost midway;
+  // kFailedPrecondition: this guest keeps none; kDeadlineExceeded: nothing came, ask again; kCancelled when closed.
+  [[nodiscard]] virtual Task<Result<OutputChunk>> readOutput(std::uint64_t /*offset*/, Deadline /*deadline*/) {
+    co_return fail(ErrorCode::kFailedPrecondition, "this guest keeps no output");
+  }
+
   // Round-trip time through the guest's loop. kUnavailable: not connected, or lost midway; kDeadlineExceeded.
   [[nodiscard]] virtual Task<Result<std::chrono::microseconds>> ping(Deadline deadline) = 0;
 

@@ -92,6 +92,18 @@ pb::ExecFailed execFailed() {
   return failed;
 }
 
+pb::OutputChunk outputChunk() {
+  pb::OutputChunk chunk;
+  for (const auto stream : {pb::OutputRecord::STREAM_STDOUT, pb::OutputRecord::STREAM_STDERR}) {
+    auto& record = *chunk.add_records();
+    record.set_offset(77 + static_cast<std::uint64_t>(chunk.records_size() - 1) * 5);
+    record.set_stream(stream);
+    record.set_read_at_ms(1'700'000'000'123);
+    record.set_data(std::string("out\0\xff", 5));
+  }
+  return chunk;
+}
+
 pb::ExecAttach execAttach() {
   pb::ExecAttach attach;
   attach.set_exec_id(42);
@@ -148,6 +160,14 @@ Goldens makeGoldens() {
   put("Pong", pong);
   put("ExecAttach", execAttach());
   put("ExecExit", execExit());
+  put("OutputChunk", outputChunk());
+  put("OutputRecord", outputChunk().records(0));
+  pb::OutputState kept;
+  kept.set_run("0123456789abcdef");
+  kept.set_end(82);
+  put("OutputState", kept);
+  const auto read = numbered<pb::ReadOutput>(&pb::ReadOutput::set_offset);
+  put("ReadOutput", read);
 
   pb::GuestFrame up;
   *up.mutable_hello() = guestHello();
@@ -162,6 +182,11 @@ Goldens makeGoldens() {
   put("GuestFrame.pong", up);
   *up.mutable_exec_attach() = execAttach();
   put("GuestFrame.exec_attach", up);
+  *up.mutable_output() = outputChunk();
+  put("GuestFrame.output", up);
+  *up.mutable_hello() = guestHello();
+  *up.mutable_hello()->mutable_output() = kept;
+  put("GuestFrame.hello.output", up);
 
   pb::AgentFrame down;
   *down.mutable_open_gate() = openGate();
@@ -176,6 +201,8 @@ Goldens makeGoldens() {
   put("AgentFrame.stop_workload", down);
   *down.mutable_ping() = ping;
   put("AgentFrame.ping", down);
+  *down.mutable_read_output() = read;
+  put("AgentFrame.read_output", down);
 
   pb::ExecFrame exec;
   exec.set_stdin_data(std::string("in\0\xff", 4));
@@ -331,6 +358,32 @@ TEST(EncodeStartExec, RefusesWhatTheGuestCouldNotTake) {
     EXPECT_EQ(encoded.error().code, ErrorCode::kInvalidArgument) << row.reason;
   }
   EXPECT_TRUE(encodeStartExec(1, "0123456789abcdef", {{"x", "\xf0\x9f\x98\x80 \xe2\x82\xac ü"}, {}, "", ""}));
+}
+
+TEST(GuestGolden, ReadsOutputAsItWasSentAndRefusesWhatCannotBe) {
+  const auto records = std::get<OutputRecords>(decodeGuestFrame(golden("GuestFrame.output")).value()).records;
+  ASSERT_EQ(records.size(), 2U);
+  EXPECT_EQ(records[0], (OutputRecord{77, OutputStream::kStdout, 1'700'000'000'123, std::string("out\0\xff", 5)}));
+  EXPECT_EQ(records[1].offset, 82U);
+  EXPECT_EQ(records[1].stream, OutputStream::kStderr);
+  const auto hello = std::get<GuestHello>(decodeGuestFrame(golden("GuestFrame.hello.output")).value());
+  EXPECT_EQ(hello.outputRun, "0123456789abcdef");
+  EXPECT_EQ(hello.outputEnd, 82U);
+  EXPECT_EQ(encodeReadOutput(0x8877665544332211), golden("AgentFrame.read_output"));
+  const auto refused = [](const auto& change) {
+    pb::GuestFrame frame;
+    *frame.mutable_output() = outputChunk();
+    change(*frame.mutable_output());
+    return decodeGuestFrame(frame.SerializeAsString());
+  };
+  EXPECT_FALSE(refused([](auto& chunk) { chunk.clear_records(); })) << "nothing is no answer";
+  EXPECT_FALSE(refused([](auto& chunk) { chunk.mutable_records(0)->clear_data(); }));
+  EXPECT_FALSE(refused([](auto& chunk) { chunk.mutable_records(0)->clear_stream(); }));
+  EXPECT_FALSE(refused([](auto& chunk) { chunk.mutable_records(1)->set_offset(83); })) << "something is missing in between";
+  EXPECT_FALSE(refused([](auto& chunk) { chunk.mutable_records(0)->set_offset(~0ULL); }));
+  EXPECT_FALSE(refused([](auto& chunk) { chunk.mutable_records(1)->set_data(std::string(16 * 1024 + 1, 'x')); }));
+  const auto late = refused([](auto& chunk) { chunk.mutable_records(0)->set_read_at_ms(1LL << 60); });
+  EXPECT_LE(std::get<OutputRecords>(late.value()).records[0].readAtMs, toUnixMillis(SystemClock().wallNow())) << "the future is not believed";
 }
 
 }  // namespace

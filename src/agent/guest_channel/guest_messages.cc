@@ -16,6 +16,8 @@ constexpr std::size_t kMaxArgumentBytes = 48 * 1024;
 constexpr std::size_t kMaxVariables = 1024;
 constexpr std::int64_t kMaxGraceMs = 600'000;
 constexpr int kLastSignal = 64;
+constexpr std::uint64_t kMaxOutputOffset = 1ULL << 62;
+constexpr std::size_t kMaxOutputRecordBytes = 16 * 1024;
 
 // RFC 3629; protobuf strings must be that, or the guest could not read the frame.
 bool isUtf8(std::string_view text) {
@@ -126,6 +128,24 @@ Result<WorkloadState> decodeWorkload(const Message& message) {
   return state;
 }
 
+// A guest's clock is the host's, and a record is told within moments; a hostile one must not write the future.
+Result<OutputRecords> decodeOutput(const pb::OutputChunk& chunk) {
+  const auto now = toUnixMillis(SystemClock().wallNow());
+  OutputRecords out;
+  std::uint64_t next = 0;
+  for (const auto& record : chunk.records()) {
+    const bool stream = record.stream() == pb::OutputRecord::STREAM_STDOUT || record.stream() == pb::OutputRecord::STREAM_STDERR;
+    const bool order = out.records.empty() || record.offset() == next;
+    const bool fits = record.offset() <= kMaxOutputOffset && record.data().size() <= kMaxOutputRecordBytes;
+    if (!stream || !order || !fits || record.data().empty()) return fail(ErrorCode::kDataLoss, "the guest sent output that cannot be");
+    next = record.offset() + record.data().size();
+    out.records.push_back({record.offset(), record.stream() == pb::OutputRecord::STREAM_STDERR ? OutputStream::kStderr : OutputStream::kStdout,
+                           std::clamp<std::int64_t>(record.read_at_ms(), 0, now), record.data()});
+  }
+  if (out.records.empty()) return fail(ErrorCode::kDataLoss, "the guest sent no output as output");
+  return out;
+}
+
 Error refusal(const pb::ExecFailed& failed) {
   auto message = "the sandbox refused to run it: " + cleaned(failed.message(), kMaxTextBytes);
   switch (failed.kind()) {
@@ -146,11 +166,16 @@ Result<GuestFrame> decodeGuestFrame(std::string_view payload) {
     case pb::GuestFrame::kHello: {
       const auto& hello = frame.hello();
       GS_TRY(auto workload, decodeWorkload(hello));
+      if (hello.has_output() && hello.output().run().size() != kOutputRunBytes) {
+        return fail(ErrorCode::kDataLoss, "the guest's output has no run");
+      }
       return GuestHello{.protocol = hello.protocol(),
                         .version = cleaned(hello.version(), kMaxVersionBytes),
                         .gateOpen = hello.gate_open(),
                         .workload = std::move(workload),
-                        .servesFiles = hello.serves_files()};
+                        .servesFiles = hello.serves_files(),
+                        .outputRun = hello.output().run(),
+                        .outputEnd = hello.output().end()};
     }
     case pb::GuestFrame::kGateOpened: {
       GS_TRY(auto workload, decodeWorkload(frame.gate_opened()));
@@ -159,7 +184,7 @@ Result<GuestFrame> decodeGuestFrame(std::string_view payload) {
     case pb::GuestFrame::kWorkloadExited: {
       const auto& exited = frame.workload_exited();
       GS_TRY(auto exit, decodeExit(exited.exit_code(), exited.signal(), exited.start_error()));
-      return WorkloadExited{.exit = std::move(exit), .sandboxStopping = exited.sandbox_stopping()};
+      return WorkloadExited{.exit = std::move(exit), .sandboxStopping = exited.sandbox_stopping(), .outputEnd = exited.output_end()};
     }
     case pb::GuestFrame::kExecFailed:
       return ExecFailed{.execId = frame.exec_failed().exec_id(), .error = refusal(frame.exec_failed())};
@@ -169,6 +194,10 @@ Result<GuestFrame> decodeGuestFrame(std::string_view payload) {
         return fail(ErrorCode::kDataLoss, "the guest sent a key of the wrong size");
       }
       return ExecAttach{.execId = frame.exec_attach().exec_id(), .key = frame.exec_attach().key()};
+    case pb::GuestFrame::kOutput: {
+      GS_TRY(auto records, decodeOutput(frame.output()));
+      return records;
+    }
     case pb::GuestFrame::FRAME_NOT_SET: break;
   }
   return std::monostate{};
@@ -244,6 +273,12 @@ std::string encodeStopWorkload(Millis grace) {
 std::string encodePing(std::uint64_t nonce) {
   pb::AgentFrame frame;
   frame.mutable_ping()->set_nonce(nonce);
+  return frame.SerializeAsString();
+}
+
+std::string encodeReadOutput(std::uint64_t offset) {
+  pb::AgentFrame frame;
+  frame.mutable_read_output()->set_offset(offset);
   return frame.SerializeAsString();
 }
 

@@ -23,6 +23,8 @@ struct GuestHello {
   bool gateOpen = false;
   WorkloadState workload;
   bool servesFiles = false;
+  std::string outputRun{};
+  std::uint64_t outputEnd = 0;
   friend bool operator==(const GuestHello&, const GuestHello&) = default;
 };
 struct GateOpened {
@@ -32,6 +34,7 @@ struct GateOpened {
 struct WorkloadExited {
   ProcessExit exit;
   bool sandboxStopping = false;
+  std::uint64_t outputEnd = 0;
   friend bool operator==(const WorkloadExited&, const WorkloadExited&) = default;
 };
 struct ExecFailed {
@@ -45,7 +48,10 @@ struct ExecAttach {
   std::uint64_t execId = 0;
   std::string key;  // exactly kExecKeyBytes
 };
-using GuestFrame = std::variant<std::monostate, GuestHello, GateOpened, WorkloadExited, ExecFailed, Pong, ExecAttach>;
+struct OutputRecords {
+  std::vector<OutputRecord> records;  // at least one; offsets grow, and nothing is missing between them
+};
+using GuestFrame = std::variant<std::monostate, GuestHello, GateOpened, WorkloadExited, ExecFailed, Pong, ExecAttach, OutputRecords>;
 
 struct ExecStarted {
   int pid = 0;
@@ -62,6 +68,7 @@ using ExecFrame = std::variant<std::monostate, ExecStarted, ExecStdout, ExecStde
 [[nodiscard]] std::string encodeStartFiles(std::uint64_t id, std::string_view key);
 [[nodiscard]] std::string encodeStopWorkload(Millis grace);
 [[nodiscard]] std::string encodePing(std::uint64_t nonce);
+[[nodiscard]] std::string encodeReadOutput(std::uint64_t offset);
 [[nodiscard]] std::string encodeExecStdin(std::string_view data);  // at most kMaxGuestDataBytes
 [[nodiscard]] std::string encodeExecStdinEof();
 [[nodiscard]] std::string encodeExecSignal(int number);

@@ -62,6 +62,24 @@ struct GuestState {
   WorkloadState workload;
   std::string version;  // of the guest binary, printable
   bool servesFiles = false;    // it understands startFiles()
+  std::string outputRun;         // kOutputRunBytes; empty: it keeps no output
+  std::uint64_t outputEnd = 0;   // of the workload's output, when it connected or when the workload ended
+};
+
+inline constexpr std::size_t kOutputRunBytes = 16;
+
+// What the workload wrote, in the guest's words.
+enum class OutputStream : std::uint8_t { kStdout, kStderr };
+struct OutputRecord {
+  std::uint64_t offset = 0;
+  OutputStream stream = OutputStream::kStdout;
+  std::int64_t readAtMs = 0;  // not before 1970, not in the future
+  std::string data;           // 1 byte to 16 KiB
+  friend bool operator==(const OutputRecord&, const OutputRecord&) = default;
+};
+struct OutputChunk {
+  std::string run;
+  std::vector<OutputRecord> records;
 };
 
 // What a running exec gives. Exit is the last. With a terminal there is no stderr.

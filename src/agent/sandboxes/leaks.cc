@@ -13,6 +13,7 @@ constexpr std::pair<LeakKind, std::string_view> kNames[] = {
     {LeakKind::kStaleSocket, "stale_socket"},
     {LeakKind::kCacheLeftover, "cache_leftover"},
     {LeakKind::kLayerLeftover, "layer_leftover"},
+    {LeakKind::kLogLeftover, "log_leftover"},
     {LeakKind::kUnusedGuestBinary, "unused_guest_binary"},
     {LeakKind::kUnusedImage, "unused_image"}};
 
@@ -80,6 +81,10 @@ std::vector<Leak> findLeaks(const HostPicture& picture, Millis minimumAge) {
   for (const auto& layer : picture.layers) {
     if (archiving.contains(layer.name)) continue;
     report(LeakKind::kLayerLeftover, layer.name, "what is left of archiving a sandbox that is not being archived", layer.since);
+  }
+  for (const auto& log : picture.logs) {
+    if (records.contains(log.name) || containers.contains(log.name)) continue;
+    report(LeakKind::kLogLeftover, log.name, "what a sandbox wrote that is not on this host any more", log.since);
   }
   for (const auto& guest : picture.guestBinaries) {
     if (mountedGuests.contains(guest.name)) continue;

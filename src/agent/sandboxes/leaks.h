@@ -20,6 +20,7 @@ enum class LeakKind : std::uint8_t {
   kStaleSocket,             // of a sandbox that runs, and the agent does not listen on it
   kCacheLeftover,           // a download that nobody finishes
   kLayerLeftover,           // of archiving a sandbox that is not being archived
+  kLogLeftover,             // what a sandbox wrote that is not on this host any more
   kUnusedGuestBinary,       // of an earlier version, and no container has it mounted
   kUnusedImage,             // in the engine's cache, and no container is made of it
 };
@@ -50,6 +51,7 @@ struct HostPicture {
   std::vector<AgedName> cacheLeftovers;
   std::vector<AgedName> guestBinaries;       // paths; without the one that new sandboxes get
   std::vector<std::string> images;           // references of cached blueprints
+  std::vector<AgedName> logs{};              // names of the folders below logs/
   std::vector<AgedName> layers{};            // ids of sandboxes that something is left of archiving of: files, images
 };
 

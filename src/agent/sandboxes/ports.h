@@ -31,6 +31,18 @@ class SandboxArchiver {
   [[nodiscard]] virtual Task<Status> discardLayer(SandboxId id, Deadline deadline) = 0;
 };
 
+// Keeps what workloads write (agent/logs).
+class OutputKeeper {
+ public:
+  virtual ~OutputKeeper() = default;
+  // Takes it from this guest, until the channel is closed.
+  [[nodiscard]] virtual Task<void> collect(SandboxId id, GuestChannel& channel) = 0;
+  // Waits until everything is taken that the guest had when the workload ended; no longer than to the deadline.
+  [[nodiscard]] virtual Task<void> drained(SandboxId id, GuestChannel& channel, Deadline deadline) = 0;
+  // Removes what was kept. Repeat, unknown: success.
+  [[nodiscard]] virtual Task<Status> discardOutput(SandboxId id) = 0;
+};
+
 // Opens the socket that the sandbox's guest will dial; makes its folder.
 using GuestChannelFactory = std::function<Result<std::unique_ptr<GuestChannel>>(const SandboxId&)>;
 
@@ -56,6 +68,8 @@ struct SandboxParts {
   SandboxArchiver* archiver = nullptr;
   // For how long the control plane has been out of reach; nothing: it is not. Empty: it never is.
   std::function<std::optional<Millis>()> linkDownFor{};
+  // None: what workloads write is forgotten.
+  OutputKeeper* output = nullptr;
 };
 
 }  // namespace gs

@@ -19,6 +19,7 @@ constexpr Millis kGateTime{15'000};
 constexpr Millis kLookAgain{60'000};
 constexpr Millis kSecondLook{1'500};
 // How long the guest may take to end by itself once its workload is gone.
+constexpr Millis kLastWords{2'000};
 constexpr Millis kGuestGrace{2'000};
 
 std::vector<std::string> joinEnv(const std::vector<std::string>& image,
@@ -182,6 +183,11 @@ Task<void> SandboxActor::run() {
   }
   co_await closeGuestChannel();
   removeRunDir();
+  if (parts_.output != nullptr) {
+    if (const auto gone = co_await parts_.output->discardOutput(record_.assignment.sandboxId); !gone) {
+      logWarn("output_not_discarded", {{"sandbox", record_.assignment.sandboxId.text()}, {"error", gone.error().describe()}});
+    }
+  }
   if (const auto forgotten = co_await parts_.journal.forget(record_.assignment.sandboxId); !forgotten) {
     logWarn("journal_forget_failed", {{"sandbox", record_.assignment.sandboxId.text()},
                                       {"error", forgotten.error().describe()}});
@@ -466,6 +472,10 @@ Task<Status> SandboxActor::stopContainer() {
       if (exit) facts_.workloadExit = toExitInfo(*exit, parts_.clock.wallNow());
     }
   }
+  // Its last words are with the guest, which goes with the container.
+  if (parts_.output != nullptr && guest_ && guest_->state().workload.phase == WorkloadState::Phase::kExited) {
+    co_await parts_.output->drained(id, *guest_, Deadline::after(kLastWords));
+  }
   GS_CO_CHECK(co_await parts_.runtime.stop(id, grace > Millis(0) ? kGuestGrace : Millis(0),
                                            Deadline::after(kGuestGrace + kRuntimeCall)));
   crashPoint("stop.after");
@@ -579,6 +589,9 @@ Status SandboxActor::ensureGuestChannel() {
   if (guest_) return {};
   GS_TRY(guest_, parts_.openGuestChannel(record_.assignment.sandboxId));
   guestTasks_.spawn("guest of " + record_.assignment.sandboxId.text(), watchGuest());
+  if (parts_.output != nullptr) {
+    guestTasks_.spawn("output of " + record_.assignment.sandboxId.text(), parts_.output->collect(record_.assignment.sandboxId, *guest_));
+  }
   return {};
 }
 

@@ -266,6 +266,7 @@ Result<int> deleteSandbox(Context& context, const ChangeArgs& args) {
 
 void addCreateCommand(Command& sandbox);  // sandbox_create.cc
 void addEventsCommand(Command& sandbox);  // sandbox_events.cc
+void addLogsCommand(Command& sandbox);    // sandbox_logs.cc
 
 void addSandboxCommands(Command& root) {
   Command& group = root.add("sandbox", "Create, use and manage sandboxes");
@@ -289,6 +290,7 @@ void addSandboxCommands(Command& root) {
     info.run([reference](Context& context) { return sandboxInfo(context, *reference); });
   }
   addEventsCommand(group);
+  addLogsCommand(group);
   {
     const auto args = std::make_shared<LifetimeArgs>();
     Command& lifetime = group.add("lifetime", "Change when a sandbox is deleted, and when it is stopped for want of use");

@@ -20,6 +20,7 @@
 #include "server/hosts/host_service.h"
 #include "server/identity/authenticator.h"
 #include "server/identity/identity_service.h"
+#include "server/logs/sandbox_logs.h"
 #include "server/sandboxes/event_feed.h"
 #include "server/sandboxes/sandbox_service.h"
 #include "server/sessions/session_broker.h"
@@ -39,6 +40,7 @@ struct ApiParts {
   AuditLog& audit;
   EventFeed& feed;
   FileService& files;
+  SandboxLogs& logs;
 };
 
 class Api {

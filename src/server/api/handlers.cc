@@ -43,6 +43,7 @@ const std::vector<std::pair<std::string_view, ApiHandler>>& apiHandlers() {
       {"stopSandbox", stopSandbox},
       {"deleteSandbox", deleteSandbox},
       {"listSandboxEvents", listSandboxEvents},
+      {"streamSandboxLogs", streamSandboxLogs},
       {"streamEvents", streamEvents},
       {"reprovisionSandbox", reprovisionSandbox},
       {"archiveSandbox", archiveSandbox},

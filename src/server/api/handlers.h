@@ -70,6 +70,8 @@ GS_HANDLER(deleteSandbox);
 // event_api.cc
 GS_HANDLER(listSandboxEvents);
 GS_HANDLER(streamEvents);
+// log_api.cc
+GS_HANDLER(streamSandboxLogs);
 // sandbox_root_api.cc
 GS_HANDLER(reprovisionSandbox);
 GS_HANDLER(archiveSandbox);

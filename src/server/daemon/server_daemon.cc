@@ -58,6 +58,7 @@ ServerDaemon::ServerDaemon(asio::io_context& loop, Start start, const Clock& clo
       feed_(executor_, *store_, events_),
       waiting_(executor_, *store_, sandboxes_, events_, hub_, clock_, settings_.waiting),
       sessions_(*store_, hub_, events_, clock_),
+      logs_(*store_, hub_),
       files_(executor_, *store_, hub_, clock_),
       deadlines_(executor_, sandboxes_, clock_,
                  [this] {
@@ -85,7 +86,7 @@ Task<Status> ServerDaemon::listen() {
   GS_CO_CHECK(co_await store_->markAllDisconnected(clock_.wallNow()));
   const ApiParts parts{authenticator_, identity_, hosts_, blueprints_, sandboxes_, sessions_,
                        [this](const TenantId& tenant) { return sessions_.checkQuota(tenant); }, health_, audit_,
-                       feed_, files_};
+                       feed_, files_, logs_};
   GS_CO_TRY(api_, Api::make(executor_, parts));
   AgentListenerSettings agent;
   agent.address = settings_.agent.address;
@@ -130,6 +131,7 @@ Task<void> ServerDaemon::stop() {
   // Those who wait get their answer first; then agents hear that the server goes; then the doors close.
   health_.beginStop();
   sandboxes_.beginStop();
+  logs_.stop();
   co_await sessions_.stop();
   co_await files_.stop();
   co_await feed_.stop(Deadline::after(kDrainTime));

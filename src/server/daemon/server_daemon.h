@@ -83,6 +83,7 @@ class ServerDaemon {
   EventFeed feed_;
   WaitingRoom waiting_;
   SplicingBroker sessions_;
+  SandboxLogs logs_;
   FileService files_;
   DeadlineKeeper deadlines_;
   HealthProbe health_;
