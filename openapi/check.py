@@ -48,7 +48,7 @@ CLIENT_FRAMES = ("SessionOpen", "SessionSignal", "TerminalSize")
 SERVER_FRAMES = ("SessionOpened", "SessionExit", "EventGap")
 
 # Answers that are no JSON.
-STREAMS = (("streamEvents", "text/event-stream"), ("readFile", "application/octet-stream"), ("readFileTree", "application/x-tar"))
+STREAMS = (("streamEvents", "text/event-stream"), ("streamSandboxLogs", "text/event-stream"), ("readFile", "application/octet-stream"), ("readFileTree", "application/x-tar"))
 
 ID = "0123456789abcdefghjk"
 # Instances that must be refused or accepted by a request schema, each with the reason why that matters.

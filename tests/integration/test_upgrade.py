@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.processes import find_binary, run_tool
 from harness.stack import Stack
 
 FIXTURES = sorted(path.parent for path in (Path(__file__).resolve().parents[1] / "fixtures").glob("*/server.db"))
@@ -21,8 +22,39 @@ def as_time_left_it(item):
     return item
 
 
-def test_there_are_databases_of_earlier_versions():
-    assert FIXTURES
+def events_of(fixture):
+    """The first version had none."""
+    path = fixture / "events.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def number(fixture):
+    return [int(part) for part in fixture.name.split(".")]
+
+
+NEWEST = max(FIXTURES, key=number)
+
+
+def test_the_newest_database_holds_something_of_everything():
+    sandboxes = {item["name"]: item for item in json.loads((NEWEST / "expected.json").read_text())["sandboxes"]}
+    bounded = sandboxes["bounded"]
+    assert bounded["restart"] == {"mode": "on_failure", "maxRestarts": 7} and bounded["restarts"] == 1
+    assert bounded["idleStopSeconds"] == 86400 and bounded["onDisconnect"] == {"stopAfterSeconds": 3600} and bounded["expiresAt"] > "2030"
+    assert sandboxes["archived"]["state"] == "archived" and sandboxes["archived"]["archive"]["sizeBytes"] > 0
+    assert (sandboxes["waits"]["state"], sandboxes["waits"]["reason"]) == ("requested", "no_host_fits")
+    assert (sandboxes["held"]["state"], sandboxes["held"]["reason"]) == ("deleting", "deletion_held")
+    kinds = {event["kind"] for events in events_of(NEWEST).values() for event in events}
+    assert {"created", "observed", "stop_requested", "archive_requested", "archived", "delete_requested"} <= kinds
+
+
+def test_a_deletion_that_an_earlier_agent_held_is_held(tmp_path):
+    state = tmp_path / "state"
+    state.mkdir()
+    shutil.copy(NEWEST / "agent.db", state / "agent.db")
+    config = tmp_path / "agent.yaml"
+    config.write_text("{}\n")
+    listed = run_tool([find_binary("gstacks-agent"), "deletions", "list", "--config", config, "--state-dir", state, "--run-dir", tmp_path / "run"]).stdout
+    assert "  held\n" in listed and "1 deletions are held" in listed
 
 
 @pytest.mark.parametrize("fixture", FIXTURES, ids=lambda path: path.name)
@@ -43,6 +75,9 @@ def test_a_servers_database_of_an_earlier_version_is_served_by_this_one(fixture)
                 for member, value in item.items():
                     if member not in MOVES.get(kind, ()):
                         assert now[item["id"]].get(member) == value, (kind, item["id"], member)
+        for sandbox_id, then in events_of(fixture).items():
+            now = api.get(f"/api/sandboxes/{sandbox_id}/events", params={"limit": 200})["items"]
+            assert now[:len(then)] == then, "what happened stays as it was told, and later things come after it"
         # It is not only read: what was there can be changed.
         cluster = next(item for item in expected["clusters"] if item["name"] == "second")
         api.delete(f"/api/clusters/{cluster['id']}", expect=204)
