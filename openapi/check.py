@@ -45,7 +45,7 @@ description
 """.split())
 # Payloads of session frames that the client sends: validated like request bodies, though no operation refers to them.
 CLIENT_FRAMES = ("SessionOpen", "SessionSignal", "TerminalSize")
-SERVER_FRAMES = ("SessionOpened", "SessionExit", "EventGap")
+SERVER_FRAMES = ("SessionOpened", "SessionExit", "EventGap", "LogOutput")
 
 # Answers that are no JSON.
 STREAMS = (("streamEvents", "text/event-stream"), ("streamSandboxLogs", "text/event-stream"), ("readFile", "application/octet-stream"), ("readFileTree", "application/x-tar"))

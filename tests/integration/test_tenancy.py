@@ -19,7 +19,8 @@ BY_ID = [
     ("getBlueprint", None), ("deleteBlueprint", None),
     ("getSandbox", None), ("setSandboxLifetime", {"ttlSeconds": 60}), ("startSandbox", None), ("stopSandbox", {}),
     ("reprovisionSandbox", {}), ("archiveSandbox", {}), ("restoreSandbox", {}), ("deleteSandbox", None), ("listSandboxEvents", None),
-    ("streamSandboxLogs", None),
+    ("streamSandboxLogs", None), ("readFile", None), ("writeFile", None), ("removeFile", None), ("statFile", None), ("listFiles", None),
+    ("makeDirectory", None), ("readFileTree", None), ("writeFileTree", None),
 ]
 LISTS = ["listClusters", "listHosts", "listTokens", "listApiKeys", "listBlueprints", "listSandboxes"]
 
@@ -70,7 +71,11 @@ def test_an_id_of_another_tenant_does_not_exist(ours, theirs, world, name, body)
     before = snapshot(ours)
     path = operation["template"].format(**world)
     headers = {"If-Match": '"1"'} if operation["method"] == "PATCH" else {}
-    for query in ({}, {"force": "true"}) if name == "deleteHost" else ({},):
+    content = {"writeFile": "application/octet-stream", "writeFileTree": "application/x-tar"}.get(name)
+    headers.update({"Content-Type": content} if content else {})
+    # What a file operation is about is a parameter.
+    base = {"path": "/etc/hostname"} if "/files" in operation["template"] else {}
+    for query in ({}, {"force": "true"}) if name == "deleteHost" else (base,):
         foreign = theirs.problem(operation["method"], path, 404, "not_found", json=body, headers=headers, params=query)
         member = operation["template"].split("{")[1].split("}")[0]
         made_up = world[member][:4] + "0" * 20

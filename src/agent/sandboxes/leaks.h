@@ -51,8 +51,8 @@ struct HostPicture {
   std::vector<AgedName> cacheLeftovers;
   std::vector<AgedName> guestBinaries;       // paths; without the one that new sandboxes get
   std::vector<std::string> images;           // references of cached blueprints
-  std::vector<AgedName> logs{};              // names of the folders below logs/
   std::vector<AgedName> layers{};            // ids of sandboxes that something is left of archiving of: files, images
+  std::vector<AgedName> logs{};              // names of the folders below logs/
 };
 
 [[nodiscard]] std::vector<Leak> findLeaks(const HostPicture& picture, Millis minimumAge);

@@ -60,6 +60,8 @@ TEST(FindLeaks, EveryRowOfTheTable) {
       {"half a download", {kNow, {}, {}, {}, {}, {{"aa.x", kOld}}, {}, {}}, {kCacheLeftover}},
       {"an old guest", {kNow, {record()}, {container()}, {}, {}, {}, {{"/guest/b", kOld}}, {}}, {kUnusedGuestBinary}},
       {"left of archiving something else", {kNow, {record()}, {container()}, {}, {}, {}, {}, {}, {{kId.text(), kOld}}}, {kLayerLeftover}},
+      {"the log of a sandbox that is gone", {kNow, {}, {}, {}, {}, {}, {}, {}, {}, {{kId.text(), kOld}}}, {kLogLeftover}},
+      {"the log of one that is here", {kNow, {record()}, {container()}, {}, {}, {}, {}, {}, {}, {{kId.text(), kOld}}}, {}},
       {"left of archiving what is gone", {kNow, {}, {}, {}, {}, {}, {}, {}, {{kId.text(), kOld}}}, {kLayerLeftover}},
       {"being archived",
        {kNow, {record(DesiredState::kArchived, SandboxState::kStopped)}, {container()}, {}, {}, {}, {}, {}, {{kId.text(), kOld}}},
