@@ -51,8 +51,11 @@ TEST_F(AgentDatabase, OfEveryEarlierVersionOpensAndKeepsItsSandboxes) {
     ASSERT_TRUE(expected) << version.path();
     const auto held = records();
     ASSERT_TRUE(held) << version.path() << ": " << held.error().describe();
-    ASSERT_EQ(held->size(), (*expected)["sandboxes"].size()) << version.path();
+    std::size_t hosted = 0;
     for (const auto& sandbox : (*expected)["sandboxes"]) {
+      // What is archived, or waits, is on no host.
+      if (!sandbox.contains("hostId")) continue;
+      ++hosted;
       const auto id = sandbox["id"].get<std::string>();
       const auto record = std::ranges::find(*held, id, [](const auto& r) { return r.assignment.sandboxId.text(); });
       ASSERT_NE(record, held->end()) << id;
@@ -61,6 +64,7 @@ TEST_F(AgentDatabase, OfEveryEarlierVersionOpensAndKeepsItsSandboxes) {
       EXPECT_EQ(sandboxStateName(record->observation.state), sandbox["state"].get<std::string>()) << id;
       EXPECT_EQ(record->assignment.spec.command, sandbox.value("command", std::vector<std::string>())) << id;
     }
+    EXPECT_EQ(held->size(), hosted) << version.path();
     EXPECT_FALSE(setAside()) << version.path();
     for (const char* part : {"", "-wal", "-shm"}) fs::remove(paths_.database() + part);
   }
