@@ -1,7 +1,7 @@
 # Thin lines over the CMake presets and the scripts, so that people and CI run the same thing. `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo down test build dev asan tsan fuzz sim sim-bites bench kill-points format tidy deps clean
+.PHONY: help demo down test build dev asan tsan fuzz sim sim-bites bench kill-points session-cuts format tidy deps clean
 
 JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
@@ -53,6 +53,10 @@ bench:  ## measure against peers on this machine; results in build/bench/results
 kill-points:  ## kill the agent at every named point, RUNS times each (10), and check that everything comes right
 	$(call CONFIGURE_AND_BUILD,release)
 	/usr/bin/python3 tests/kill_points/run.py --runs $(RUNS)
+
+session-cuts:  ## cut and kill around a counter in a terminal, RUNS times each kind (10), and check that it comes out complete
+	$(call CONFIGURE_AND_BUILD,release)
+	GS_SESSION_CUTS=$(RUNS) /usr/bin/python3 -m pytest -q tests/e2e/test_session_cuts.py
 
 format:  ## clang-format over our sources
 	git ls-files -- 'src/*.cc' 'src/*.h' 'tests/*.cc' 'tests/*.h' | xargs clang-format-19 -i

@@ -21,7 +21,7 @@ listHosts getHost updateHost drainHost deleteHost listAdoptable adoptSandbox con
 listTokens createToken getToken revokeToken listApiKeys createApiKey revokeApiKey
 listBlueprints createBlueprint getBlueprint deleteBlueprint
 listSandboxes createSandbox getSandbox listSandboxEvents streamEvents streamSandboxLogs setSandboxLifetime startSandbox stopSandbox
-reprovisionSandbox archiveSandbox restoreSandbox deleteSandbox openSession listAudit
+reprovisionSandbox archiveSandbox restoreSandbox deleteSandbox openSession listSessions closeSession createAttachTicket listAudit
 readFile writeFile removeFile statFile listFiles makeDirectory readFileTree writeFileTree
 """.split())
 REASONS = """pending_placement no_host_fits provisioning blueprint_unavailable blueprint_damaged runtime_unavailable runtime_error
@@ -44,7 +44,7 @@ maxProperties properties required additionalProperties propertyNames oneOf allOf
 description
 """.split())
 # Payloads of session frames that the client sends: validated like request bodies, though no operation refers to them.
-CLIENT_FRAMES = ("SessionOpen", "SessionSignal", "TerminalSize")
+CLIENT_FRAMES = ("SessionOpen", "SessionSignal", "TerminalSize", "SessionOffset", "SessionDeparture")
 SERVER_FRAMES = ("SessionOpened", "SessionExit", "EventGap", "LogOutput")
 
 # Answers that are no JSON.
@@ -124,6 +124,13 @@ SAMPLES = [
                            "user": "0:0", "waitMs": 60000}, "by name, all members"),
     ("SessionSignal", True, {"signal": "TERM"}, "plain name"),
     ("SessionSignal", False, {"signal": "SIGTERM"}, "no SIG"),
+    ("SessionOpen", True, {"kind": "exec", "sandboxId": "box", "argv": ["a"], "reattach": {"graceSeconds": 0}}, "kept"),
+    ("SessionOpen", False, {"kind": "exec", "sandboxId": "box", "argv": ["a"], "reattach": {"graceSeconds": 3601}}, "too long"),
+    ("SessionOpen", True, {"kind": "attach", "sandboxId": "box", "sessionId": "ses_" + "0" * 20, "mode": "view"}, "joins"),
+    ("SessionOpen", False, {"kind": "attach", "sandboxId": "box", "sessionId": "ses_" + "0" * 20, "argv": ["a"]}, "runs nothing"),
+    ("SessionOpen", False, {"kind": "attach", "sandboxId": "box"}, "which"),
+    ("SessionOffset", False, {"offset": -1}, "from 0 on"),
+    ("SessionDeparture", False, {"how": "slowly"}, "two ways"),
     ("SessionExit", True, {"code": 255}, "by itself"),
     ("SessionExit", True, {"signal": "SEGV"}, "by signal"),
     ("SessionExit", False, {}, "some end there was"),

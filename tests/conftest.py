@@ -76,7 +76,7 @@ def make_stack():
 @pytest.fixture(scope="session")
 def shared_stack(docker, busybox_archive):
     """One server, one agent and the blueprint `busybox`, for tests that leave all of it as it was."""
-    stack = Stack(agents=1, engine=docker)
+    stack = Stack(agents=1, engine=docker, server_args=("--allow-origin", "https://console.example"))
     try:
         stack.import_blueprint(busybox_archive, "busybox")
         yield stack

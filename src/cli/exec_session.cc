@@ -4,15 +4,21 @@
 
 #include <charconv>
 #include <csignal>
+#include <deque>
 #include <nlohmann/json.hpp>
 
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include "async/backoff.h"
 #include "async/blocking_pool.h"
+#include "async/event.h"
 #include "async/task_group.h"
+#include "async/with_deadline.h"
+#include "base/encoding.h"
 #include "cli/api_transport.h"
 #include "cli/failure.h"
+#include "cli/input_outbox.h"
 #include "cli/standard_streams.h"
 #include "cli/terminal.h"
 #include "wire/session_frames.h"
@@ -20,9 +26,15 @@
 namespace gs::cli {
 namespace {
 
-// The server pings after 20 s without a byte from us and gives up after 60; ours lie in between and beyond, so that
-// each side is heard by the other's rules.
-constexpr WsKeepAlive kKeepAlive{.pingAfter = Millis(45'000), .dropAfter = Millis(120'000)};
+// A dead connection has to be noticed well within the grace time, which begins when the far end notices it.
+constexpr WsKeepAlive kKeepAlive{.pingAfter = Millis(10'000), .dropAfter = Millis(25'000)};
+constexpr std::uint64_t kAckEvery = 64 * 1024;
+constexpr Millis kFirstRetry{100};
+constexpr Millis kLastRetry{2'000};
+// Longer than that, and the person should know why nothing happens.
+constexpr Millis kSilent{1'000};
+constexpr Millis kFarewell{2'000};
+constexpr Millis kWaitRunning{10'000};  // of a sandbox whose host has just come back
 
 struct SignalName {
   std::string_view name;
@@ -45,8 +57,12 @@ constexpr std::array kSignals{
 constexpr int kRtMin = 34;
 constexpr int kRtMax = 64;
 
-Result<std::string> openPayload(const ExecRequest& request) {
+enum class Keep : std::uint8_t { kNo, kGrace, kDetached };
+
+Result<std::string> openPayload(const ExecRequest& request, const std::string& client, Keep keep) {
   Json open{{"kind", "exec"}, {"sandboxId", request.sandbox}};
+  if (keep == Keep::kGrace) open["reattach"] = {{"client", client}, {"graceSeconds", request.grace.count()}};
+  if (keep == Keep::kDetached) open["reattach"] = {{"client", client}, {"detached", true}};
   if (!request.argv.empty()) open["argv"] = request.argv;
   if (request.input == StandardInput::kTerminal) {
     const auto size = RawTerminal::size();
@@ -101,14 +117,112 @@ Error explainEnd(const Error& error, const WsClose& closed, bool started) {
   return out;
 }
 
+// One session, over as many connections as it takes.
 class ExecSession {
  public:
   ExecSession(ApiClient& api, ExecRequest request)
-      : api_(api), request_(std::move(request)), tasks_(api.transport().loop.get_executor()) {}
+      : api_(api),
+        request_(std::move(request)),
+        client_(randomIdChars(20)),
+        tasks_(api.transport().loop.get_executor()),
+        changed_(api.transport().loop.get_executor()) {}
 
   Task<Result<int>> run() {
-    if (request_.input == StandardInput::kTerminal) GS_CO_CHECK(RawTerminal::check());
-    GS_CO_TRY(const std::string open, openPayload(request_));
+    if (request_.input == StandardInput::kTerminal && request_.session.empty()) GS_CO_CHECK(RawTerminal::check());
+    auto outcome = co_await begin();
+    while (!outcome && outcome.error().dropped && resumable_ && !leaving_) outcome = co_await comeBack(std::move(outcome.error().error));
+    over_ = true;
+    terminal_.restore();
+    interrupt_.raise();
+    co_await tasks_.cancelAndJoin();
+    if (outcome && socket_) co_await socket_->close(1000, "");
+    if (leaving_) co_return *leaving_ == SessionDeparture::kDetach ? kExitOk : kExitExecFailed;
+    if (!outcome) co_return fail(std::move(outcome.error().error));
+    co_return *outcome;
+  }
+
+  Task<Result<std::string>> runDetached() {
+    GS_CO_TRY(const auto open, openPayload(request_, client_, Keep::kDetached));
+    until_ = Until::kOpened;
+    auto outcome = co_await connect(open);
+    co_await tasks_.cancelAndJoin();
+    if (!outcome) co_return fail(std::move(outcome.error().error));
+    co_await socket_->close(1000, "");
+    co_return sessionId_;
+  }
+
+ private:
+  // Why a connection ended before the session did.
+  struct End {
+    Error error;
+    bool dropped = false;  // and not the session: it may be attached to again
+  };
+  using Outcome = std::expected<int, End>;
+  enum class Until : std::uint8_t { kEnd, kOpened };
+
+  static std::unexpected<End> over(Error error) { return std::unexpected(End{std::move(error)}); }
+  static std::unexpected<End> dropped(Error error) { return std::unexpected(End{std::move(error), true}); }
+
+  Task<Outcome> begin() {
+    if (!request_.session.empty()) co_return co_await connect(attachPayload());
+    auto open = openPayload(request_, client_, Keep::kGrace);
+    if (!open) co_return over(std::move(open).error());
+    auto outcome = co_await connect(*open);
+    // An older server knows no such member.
+    const bool unknown = !outcome && !opened_ && outcome.error().error.code == ErrorCode::kInvalidArgument &&
+                         outcome.error().error.describe().find("/reattach") != std::string::npos;
+    if (!unknown) co_return outcome;
+    open = openPayload(request_, client_, Keep::kNo);
+    if (!open) co_return over(std::move(open).error());
+    outbox_.rewind();
+    co_return co_await connect(*open);
+  }
+
+  [[nodiscard]] std::string attachPayload() const {
+    constexpr std::array<std::string_view, 3> kModes{"write", "take_over", "view"};
+    const bool first = !opened_;
+    Json open{{"kind", "attach"}, {"sandboxId", request_.sandbox}, {"sessionId", first ? request_.session : sessionId_},
+              {"client", client_}, {"waitMs", kWaitRunning.count()}};
+    // Once it was ours it is ours by name; who takes it over meanwhile keeps it.
+    const bool asWriter = !first && request_.mode == ExecRequest::Mode::kTakeOver;
+    open["mode"] = kModes.at(asWriter ? 0 : static_cast<std::size_t>(request_.mode));
+    if (!first) open["outputOffset"] = received_;
+    return open.dump();
+  }
+
+  // Tries until it has a connection again, or the grace time is over.
+  Task<Outcome> comeBack(Error why) {
+    const auto lost = std::chrono::steady_clock::now();
+    const auto deadline = Deadline::after(request_.grace);
+    Backoff backoff(kFirstRetry, kLastRetry);
+    bool told = false;
+    while (!leaving_) {
+      if (!told && std::chrono::steady_clock::now() - lost >= kSilent) {
+        told = true;
+        say(fmt::format("connection lost, trying to get it back for {} s", request_.grace.count()));
+      }
+      co_await changed_.waitUntil(Deadline::after(backoff.next()).earlier(deadline));
+      if (leaving_) break;
+      if (deadline.expired()) {
+        co_return over(makeError(ErrorCode::kUnavailable, fmt::format("{}; it did not come back within {} s", why.message, request_.grace.count()))
+                           .withFix("it is not known whether the program ran to its end: look before you run it again"));
+      }
+      const auto before = connections_;
+      auto outcome = co_await connect(attachPayload());
+      if (connections_ != before && told) say("connected again");
+      // A connection that came about and was lost again is the caller's to see to.
+      if (outcome || !outcome.error().dropped || connections_ != before) co_return outcome;
+      why = std::move(outcome.error().error);
+    }
+    co_return over(makeError(ErrorCode::kCancelled, "left"));
+  }
+
+  void say(const std::string& line) const {
+    static_cast<void>(writeFully(STDERR_FILENO, fmt::format("{}gstacks: {}{}", terminal_.isRaw() ? "\r\n" : "", line, terminal_.isRaw() ? "\r\n" : "\n")));
+  }
+
+  // One connection, from its beginning to its end.
+  Task<Outcome> connect(std::string open) {
     HttpClient::WebSocketRequest upgrade;
     upgrade.target = "/api/sessions";
     upgrade.subprotocol = kSessionSubprotocol;
@@ -117,63 +231,135 @@ class ExecSession {
     upgrade.keepAlive = kKeepAlive;
     auto socket =
         co_await api_.transport().http->connectWebSocket(std::move(upgrade), Deadline::after(request_.connectTimeout));
-    if (!socket) co_return fail(explainConnect(std::move(socket).error(), api_.baseUrl()));
+    if (!socket) {
+      auto error = explainConnect(std::move(socket).error(), api_.baseUrl());
+      co_return isPassing(error) ? dropped(std::move(error)) : over(std::move(error));
+    }
     socket_ = std::move(*socket);
-
-    auto outcome = co_await converse(open);
-    terminal_.restore();
-    interrupt_.raise();
-    co_await tasks_.cancelAndJoin();
-    if (outcome) co_await socket_->close(1000, "");
+    live_ = false;
+    eofSent_ = false;
+    if (auto sent = co_await socket_->write(makeSessionFrame(SessionFrameType::kOpen, open)); !sent) {
+      co_return dropped(explainEnd(sent.error(), socket_->closed(), opened_));
+    }
+    TaskGroup pump(co_await asio::this_coro::executor);
+    // What is typed before the program runs is passed on: it waits there.
+    if (!opened_ && request_.session.empty() && until_ == Until::kEnd) {
+      live_ = true;
+      if (request_.input != StandardInput::kTerminal && !reading_) {
+        reading_ = true;
+        tasks_.spawn("stdin", readInput());
+      }
+    }
+    pump.spawn("frames out", sendFrames(socket_));
+    auto outcome = co_await converse();
+    live_ = false;
+    co_await pump.cancelAndJoin();
     co_return outcome;
   }
 
- private:
-  Task<Result<int>> converse(std::string open) {
-    if (auto sent = co_await socket_->write(makeSessionFrame(SessionFrameType::kOpen, open)); !sent) {
-      co_return fail(explainEnd(sent.error(), socket_->closed(), started_));
-    }
-    if (request_.input != StandardInput::kTerminal) tasks_.spawn("stdin", sendInput());
+  // Whether another try may fare better.
+  static bool isPassing(const Error& error) {
+    return error.code == ErrorCode::kUnavailable || error.code == ErrorCode::kDeadlineExceeded ||
+           error.code == ErrorCode::kCancelled;
+  }
+
+  Task<Outcome> converse() {
     while (true) {
       auto message = co_await socket_->read();
-      if (disconnected_) co_return kExitExecFailed;
-      if (!message) co_return fail(explainEnd(message.error(), socket_->closed(), started_));
+      if (!message) {
+        auto error = explainEnd(message.error(), socket_->closed(), opened_);
+        co_return isPassing(error) ? dropped(std::move(error)) : over(std::move(error));
+      }
       const auto frame = parseSessionFrame(*message, SessionSide::kToClient);
       if (!frame) {
         co_await socket_->close(1002, frame.error().message);
-        co_return fail(ErrorCode::kInternal, "the server broke the session protocol: " + frame.error().message);
+        co_return over(makeError(ErrorCode::kInternal, "the server broke the session protocol: " + frame.error().message));
       }
       switch (frame->type) {
-        case SessionFrameType::kOpened:
-          if (!started_) begin();
-          started_ = true;
+        case SessionFrameType::kOpened: {
+          if (auto taken = takeOpened(frame->payload); !taken) co_return over(std::move(taken).error());
+          if (until_ == Until::kOpened) co_return 0;
           break;
+        }
         case SessionFrameType::kStdout:
         case SessionFrameType::kStderr: {
           const int fd = frame->type == SessionFrameType::kStdout ? STDOUT_FILENO : STDERR_FILENO;
-          GS_CO_CHECK(co_await output_.run(WriteWork{fd, std::move(*message)}));
+          const auto count = frame->payload.size();
+          if (auto written = co_await output_.run(WriteWork{fd, std::move(*message)}); !written) co_return over(std::move(written).error());
+          received_ += count;
+          if (resumable_ && received_ - acked_ >= kAckEvery) changed_.notifyAll();
           break;
         }
-        case SessionFrameType::kExit:
-          co_return exitCodeOf(frame->payload);
+        case SessionFrameType::kInputAck: {
+          const auto offset = parseSessionOffset(frame->payload);
+          if (!offset) break;
+          outbox_.ack(*offset);
+          changed_.notifyAll();
+          break;
+        }
+        case SessionFrameType::kExit: {
+          auto code = exitCodeOf(frame->payload);
+          if (!code) co_return over(std::move(code).error());
+          co_return *code;
+        }
         case SessionFrameType::kError: {
           const auto problem = parseJson(frame->payload);
-          if (!problem) co_return fail(ErrorCode::kInternal, "the session failed and the server did not say why");
-          co_return fail(errorFromProblem(*problem));
+          if (!problem) co_return over(makeError(ErrorCode::kInternal, "the session failed and the server did not say why"));
+          auto error = errorFromProblem(*problem);
+          co_return isPassing(error) ? dropped(std::move(error)) : over(std::move(error));
         }
         default:
-          break;  // parseSessionFrame lets no other through
+          break;  // resized; parseSessionFrame lets no other through
       }
     }
   }
 
-  void begin() {
+  Status takeOpened(std::string_view payload) {
+    GS_TRY(const Json opened, parseJson(payload));
+    const bool first = !std::exchange(opened_, true);
+    ++connections_;
+    if (first) sessionId_ = opened.value("sessionId", "");
+    const auto start = opened.find("reattach");
+    const bool ours = request_.session.empty();
+    if (start == opened.end()) {
+      outbox_.forgetWhatIsSent();
+    } else {
+      resumable_ = true;
+      GS_TRY(const auto input, findInteger(*start, "inputOffset"));
+      GS_TRY(const auto output, findInteger(*start, "outputOffset"));
+      const auto from = static_cast<std::uint64_t>(output.value_or(0));
+      if (first && !ours) outbox_.begin(static_cast<std::uint64_t>(input.value_or(0)));
+      if (!first && !outbox_.resume(static_cast<std::uint64_t>(input.value_or(0))) && request_.mode != ExecRequest::Mode::kView) {
+        return fail(ErrorCode::kDataLoss, "the session has other input than was sent");
+      }
+      if (!first && from > received_) say(fmt::format("{} bytes of output were no longer kept", from - received_));
+      received_ = acked_ = from;
+    }
+    if (first) beginInput(opened.contains("terminal"));
+    live_ = true;
+    if (resized_) sizeDue_ = true;
+    changed_.notifyAll();
+    return {};
+  }
+
+  void beginInput(bool hasTerminal) {
+    if (until_ == Until::kOpened) return;
+    if (request_.mode == ExecRequest::Mode::kView) return;
     tasks_.spawn("signals", passSignalsOn());
+    if (!request_.session.empty()) {
+      const bool joins = hasTerminal && request_.input == StandardInput::kTerminal && RawTerminal::check();
+      if (!joins) {
+        request_.input = StandardInput::kPassed;
+        tasks_.spawn("stdin", readInput());
+        return;
+      }
+    }
     if (request_.input != StandardInput::kTerminal) return;
     // Not before: until the program runs, Ctrl-C ends us as it ends any command.
     terminal_.enter();
+    resized_ = true;
     tasks_.spawn("size", passSizesOn());
-    tasks_.spawn("keys", sendKeys());
+    tasks_.spawn("keys", readKeys());
   }
 
   struct WriteWork {
@@ -183,93 +369,159 @@ class ExecSession {
   };
   struct ReadWork {
     int wakeFd;
-    Result<std::string> operator()() const { return readChunk(STDIN_FILENO, wakeFd, kMaxSessionPayload); }
+    std::size_t most;
+    Result<std::string> operator()() const { return readChunk(STDIN_FILENO, wakeFd, most); }
   };
 
-  Task<void> sendInput() {
-    while (request_.input == StandardInput::kPassed) {
-      auto chunk = co_await input_.run(ReadWork{interrupt_.fd()});
-      // Cancelled, or unreadable: to the program both are the end of its input.
-      if (!chunk || chunk->empty()) break;
-      if (!co_await socket_->write(makeSessionFrame(SessionFrameType::kStdin, *chunk))) co_return;
+  // Everything that goes out on a connection, one frame at a time, what is urgent first.
+  Task<void> sendFrames(std::shared_ptr<WebSocket> socket) {
+    while (true) {
+      const auto frame = live_ ? nextFrame() : std::nullopt;
+      if (!frame) {
+        co_await changed_.waitUntil(Deadline::never());
+        continue;
+      }
+      if (!co_await socket->write(*frame)) co_return;
+      changed_.notifyAll();  // there may be room for more input
     }
-    static_cast<void>(co_await socket_->write(makeSessionFrame(SessionFrameType::kStdinEof, {})));
   }
 
-  Task<void> sendKeys() {
+  std::optional<std::string> nextFrame() {
+    if (resumable_ && received_ - acked_ >= kAckEvery) {
+      acked_ = received_;
+      return makeSessionFrame(SessionFrameType::kAck, sessionOffsetJson(acked_));
+    }
+    if (std::exchange(sizeDue_, false)) return makeSessionFrame(SessionFrameType::kResize, terminalSizeJson(RawTerminal::size()));
+    if (!signals_.empty()) {
+      const Json payload{{"signal", signals_.front()}};
+      signals_.pop_front();
+      return makeSessionFrame(SessionFrameType::kSignal, payload.dump());
+    }
+    if (leaving_ && !std::exchange(farewellSent_, true) && resumable_) {
+      return makeSessionFrame(SessionFrameType::kLeave, sessionDepartureJson(*leaving_));
+    }
+    if (auto bytes = outbox_.take(kMaxSessionPayload); !bytes.empty()) return makeSessionFrame(SessionFrameType::kStdin, bytes);
+    if (outbox_.isAtEnd() && !std::exchange(eofSent_, true)) return makeSessionFrame(SessionFrameType::kStdinEof, {});
+    return std::nullopt;
+  }
+
+  Task<void> readInput() {
+    while (request_.input == StandardInput::kPassed) {
+      while (outbox_.room() == 0) co_await changed_.waitUntil(Deadline::never());
+      const auto chunk = co_await input_.run(ReadWork{interrupt_.fd(), std::min(outbox_.room(), kMaxSessionPayload)});
+      // Cancelled, or unreadable: to the program both are the end of its input.
+      if (!chunk || chunk->empty()) break;
+      outbox_.push(*chunk);
+      changed_.notifyAll();
+    }
+    outbox_.finish();
+    changed_.notifyAll();
+  }
+
+  Task<void> readKeys() {
     EscapeFilter filter;
     while (true) {
-      const auto chunk = co_await input_.run(ReadWork{interrupt_.fd()});
+      const auto chunk = co_await input_.run(ReadWork{interrupt_.fd(), kMaxSessionPayload});
+      if (over_) co_return;
       // Our terminal is gone, and whoever typed on it.
-      if (!chunk || chunk->empty()) co_return disconnect();
+      if (!chunk || chunk->empty()) co_return leave(SessionDeparture::kHangUp);
       std::string_view keys = *chunk;
       for (auto action = EscapeFilter::Action::kHelp; action != EscapeFilter::Action::kNone;) {
         auto taken = filter.take(keys);
         keys = taken.rest;
         action = taken.action;
-        if (!taken.typed.empty() && !co_await socket_->write(makeSessionFrame(SessionFrameType::kStdin, taken.typed))) co_return;
+        outbox_.push(taken.typed);
         switch (action) {
           case EscapeFilter::Action::kNone: break;
-          case EscapeFilter::Action::kDisconnect: co_return disconnect();
+          case EscapeFilter::Action::kDisconnect: co_return leave(SessionDeparture::kHangUp);
+          case EscapeFilter::Action::kDetach:
+            if (resumable_) co_return leave(SessionDeparture::kDetach);
+            say("this host cannot leave a session running");
+            break;
           case EscapeFilter::Action::kHelp: static_cast<void>(writeFully(STDERR_FILENO, kEscapeHelp)); break;
           case EscapeFilter::Action::kSuspend:
             terminal_.restore();
             std::raise(SIGTSTP);
             terminal_.enter();
-            co_await sendSize();
+            sizeDue_ = true;
             break;
         }
       }
+      changed_.notifyAll();
     }
   }
 
-  // The server hangs the program up.
-  void disconnect() {
-    disconnected_ = true;
-    socket_->abort();
+  // The far end closes when it has heard; a connection that is dead is given up soon.
+  void leave(SessionDeparture how) {
+    leaving_ = how;
+    if (how == SessionDeparture::kDetach) say(fmt::format("left running: gstacks sandbox attach {} {}", request_.sandbox, sessionId_));
+    changed_.notifyAll();
+    if (!resumable_) return socket_->abort();
+    if (!live_) {
+      // Between two connections there is nobody to tell, and an attempt that is under way may take its time to fail.
+      terminal_.restore();
+      ::_exit(how == SessionDeparture::kDetach ? kExitOk : kExitExecFailed);
+    }
+    tasks_.spawn("farewell", abortSoon(socket_));
+  }
+  static Task<void> abortSoon(std::shared_ptr<WebSocket> socket) {
+    co_await sleepFor(kFarewell);
+    socket->abort();
   }
 
   Task<void> passSizesOn() {
     asio::signal_set signals(co_await asio::this_coro::executor, SIGWINCH);
-    // It may have changed since the open frame.
-    co_await sendSize();
     while (true) {
+      // The first: it may have changed since the open frame.
+      sizeDue_ = true;
+      changed_.notifyAll();
       co_await signals.async_wait(asio::use_awaitable);
-      co_await sendSize();
     }
-  }
-
-  Task<void> sendSize() {
-    const auto frame = makeSessionFrame(SessionFrameType::kResize, terminalSizeJson(RawTerminal::size()));
-    static_cast<void>(co_await socket_->write(frame));
   }
 
   Task<void> passSignalsOn() {
     asio::signal_set signals(co_await asio::this_coro::executor, SIGINT, SIGTERM);
     for (int seen = 0;; ++seen) {
       const int number = co_await signals.async_wait(asio::use_awaitable);
-      // Our connection ends with us, and then the server hangs the program up.
       if (seen > 0) {
         terminal_.restore();
+        // The program is hung up with us: without a word it would be kept for its grace time.
+        if (resumable_ && live_) {
+          leaving_ = SessionDeparture::kHangUp;
+          const auto farewell = makeSessionFrame(SessionFrameType::kLeave, sessionDepartureJson(*leaving_));
+          static_cast<void>(co_await withDeadline(Deadline::after(kFarewell), "leaving", socket_->write(farewell)));
+        }
         ::_exit(kExitSignalBase + number);
       }
-      // Not awaited: it may have to wait behind input that the program does not read.
-      tasks_.spawn("signal", sendSignal(number == SIGINT ? "INT" : "TERM"));
+      signals_.emplace_back(number == SIGINT ? "INT" : "TERM");
+      changed_.notifyAll();
     }
-  }
-
-  Task<void> sendSignal(std::string name) {
-    const Json payload{{"signal", name}};
-    static_cast<void>(co_await socket_->write(makeSessionFrame(SessionFrameType::kSignal, payload.dump())));
   }
 
   ApiClient& api_;
   ExecRequest request_;
+  std::string client_;
   TaskGroup tasks_;
+  Event changed_;  // something may be sent, or somebody leaves
   Interrupt interrupt_;
   std::shared_ptr<WebSocket> socket_;
-  bool started_ = false;
-  bool disconnected_ = false;  // by the person at the terminal
+  std::string sessionId_;
+  InputOutbox outbox_;
+  std::deque<std::string> signals_;
+  std::uint64_t received_ = 0;  // output that has been written out
+  std::uint64_t acked_ = 0;
+  std::uint64_t connections_ = 0;
+  bool over_ = false;
+  bool opened_ = false;
+  bool resumable_ = false;
+  bool reading_ = false;
+  bool live_ = false;     // frames may be sent on the present connection
+  bool eofSent_ = false;  // on the present connection
+  bool resized_ = false;  // there is a terminal whose size is ours
+  bool sizeDue_ = false;
+  bool farewellSent_ = false;
+  std::optional<SessionDeparture> leaving_;  // by the person at the terminal
+  Until until_ = Until::kEnd;
   RawTerminal terminal_;
   // Joined first when this ends, so nothing that their work uses is gone before.
   BlockingPool input_{1};
@@ -281,6 +533,11 @@ class ExecSession {
 Result<int> runExec(ApiClient& api, ExecRequest request) {
   ExecSession session(api, std::move(request));
   return api.transport().run(session.run());
+}
+
+Result<std::string> beginDetached(ApiClient& api, ExecRequest request) {
+  ExecSession session(api, std::move(request));
+  return api.transport().run(session.runDetached());
 }
 
 int signalNumber(std::string_view name) {

@@ -58,6 +58,7 @@ EscapeFilter::Taken EscapeFilter::take(std::string_view keys) {
     tilde_ = false;
     switch (key) {
       case '.': out.action = Action::kDisconnect; break;
+      case '&': out.action = Action::kDetach; break;
       case kControlZ: out.action = Action::kSuspend; break;
       case '?': out.action = Action::kHelp; break;
       case '~': out.typed += '~'; break;

@@ -25,6 +25,7 @@ class RawTerminal {
   // Repeat is harmless, of both.
   void enter();
   void restore();
+  [[nodiscard]] bool isRaw() const { return raw_; }
   // 80 x 24 when the terminal does not say.
   [[nodiscard]] static TerminalSize size();
 
@@ -34,11 +35,11 @@ class RawTerminal {
 
 // Finds the escapes in what is typed. Pure.
 //
-// After a new line (and at the beginning) a tilde is held back until the next key: `.` ends the session, Ctrl-Z suspends
-// us, `?` shows help, another tilde is one tilde, and anything else is sent with the tilde before it.
+// After a new line (and at the beginning) a tilde is held back until the next key: `.` ends the session, `&` leaves it
+// running, Ctrl-Z suspends us, `?` shows help, another tilde is one tilde, and anything else is sent with the tilde before it.
 class EscapeFilter {
  public:
-  enum class Action : std::uint8_t { kNone, kDisconnect, kSuspend, kHelp };
+  enum class Action : std::uint8_t { kNone, kDisconnect, kDetach, kSuspend, kHelp };
   struct Taken {
     std::string typed;  // for the program, before the action
     Action action = Action::kNone;
@@ -54,6 +55,7 @@ class EscapeFilter {
 inline constexpr std::string_view kEscapeHelp =
     "\r\nEscapes, after a new line:\r\n"
     "  ~.   end the session\r\n"
+    "  ~&   leave it running (gstacks sandbox attach)\r\n"
     "  ~^Z  suspend gstacks\r\n"
     "  ~?   this help\r\n"
     "  ~~   a tilde\r\n";

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,21 +15,11 @@
 namespace gs::guest {
 namespace {
 
-namespace pb = globalstacks::guest::v1;
-
+constexpr std::size_t kReplayBytes = 256 * 1024;
 constexpr Millis kHangUpGrace{2000};
 // How long to wait for a background process that holds the output open: since its last byte, and in all.
 constexpr Millis kDrainIdle{200};
 constexpr Millis kDrainLimit{2000};
-
-// ExecFrame's output fields on the wire: (field << 3) | 2 (length-delimited), protobuf encoding guide.
-constexpr char kStdoutTag = (5 << 3) | 2;
-constexpr char kStderrTag = (6 << 3) | 2;
-// Length, tag, and a size of up to three bytes.
-constexpr std::size_t kDataHeaderBytes = kGuestFrameHeaderBytes + 1 + 3;
-
-// One for all sessions: it is empty again when a callback returns.
-std::array<char, kDataHeaderBytes + kMaxGuestDataBytes> scratch;
 
 struct Pipe {
   UniqueFd read;
@@ -48,55 +37,43 @@ bool makePipe(Pipe& pipe) {
 // Only our end: the flag belongs to the end, and programs do not expect it on theirs.
 void makeNonBlocking(const UniqueFd& fd) { ::fcntl(fd.get(), F_SETFL, O_NONBLOCK); }
 
-// The frame around `count` bytes that lie at scratch + kDataHeaderBytes, without touching them.
-std::string_view frameAround(char tag, std::size_t count) {
-  std::array<char, 4> head{tag};
-  std::size_t size = 1;
-  for (auto rest = count; ; rest >>= 7) {
-    const bool more = rest >= 0x80;
-    head.at(size++) = static_cast<char>((rest & 0x7f) | (more ? 0x80 : 0));
-    if (!more) break;
-  }
-  char* start = scratch.data() + kDataHeaderBytes - size;
-  std::copy_n(head.data(), size, start);
-  putGuestFrameLength(start - kGuestFrameHeaderBytes, size + count);
-  return {start - kGuestFrameHeaderBytes, kGuestFrameHeaderBytes + size + count};
-}
-
 }  // namespace
 
-ExecSession::ExecSession(EventLoop& loop, Reaper& reaper, UniqueFd socket, std::function<void()> closed)
-    : loop_(loop), reaper_(reaper), closed_(std::move(closed)), socket_(std::move(socket)) {
-  outputs_[0].tag = kStdoutTag;
-  outputs_[1].tag = kStderrTag;
+ExecSession::ExecSession(EventLoop& loop, Reaper& reaper, SessionIdentity identity, Owner owner)
+    : loop_(loop), reaper_(reaper), identity_(std::move(identity)), owner_(std::move(owner)), buffer_(kReplayBytes) {
+  outputs_[0].stream = OutputStream::kStdout;
+  outputs_[1].stream = OutputStream::kStderr;
 }
 
 ExecSession::~ExecSession() {
-  closed_ = [] {};
+  owner_ = {[] {}, [] {}};
   close();
 }
 
-void ExecSession::start(std::string_view attachFrame, const LaunchSpec& spec,
+void ExecSession::start(UniqueFd socket, std::string_view attachFrame, const LaunchSpec& spec,
                         std::span<const std::string> sharedEnv, const ChildLimits& limits) {
+  program_ = spec.argv.empty() ? "" : spec.argv.front().substr(0, spec.argv.front().find('\0'));
+  writer_ = makePeer(std::move(socket), SessionPeer::Role::kWriter);
   // Sent first, so that the agent checks the key while the process is being made.
-  send(attachFrame);
-  if (phase_ == Phase::kClosed) return;
-  if (const auto failure = launch(spec, sharedEnv, limits)) return sendExit(failure->exitCode, 0, failure->message);
+  writer_->send(attachFrame);
+  if (const auto failure = launch(spec, sharedEnv, limits)) {
+    exit_.code = failure->exitCode;
+    startError_ = failure->message;
+    reaped_ = true;
+    return finish();
+  }
   group_ = pid_;
   reaper_.expect(pid_, [this](ExitStatus status) { onExit(status); });
-
-  pb::ExecFrame started;
-  started.set_started_pid(pid_);
-  std::string frame;
-  appendFrame(frame, started);
-  loop_.watch(socket_.get(), EPOLLIN | EPOLLRDHUP, [this](std::uint32_t events) { onSocket(events); });
-  send(frame);
+  writer_->listen();
+  tellStart(*writer_);
+  watchOutputs();
 }
 
 std::optional<StartFailure> ExecSession::launch(const LaunchSpec& spec, std::span<const std::string> sharedEnv,
                                                 const ChildLimits& limits) {
   const auto outOfDescriptors = [] { return StartFailure{126, "the sandbox is out of file descriptors"}; };
   if (spec.terminal) {
+    size_ = spec.terminal;
     auto terminal = openTerminal(*spec.terminal);
     if (!terminal) return StartFailure{126, "cannot open a terminal: " + errnoText(terminal.error())};
     stdin_ = duplicate(terminal->ours);
@@ -133,52 +110,12 @@ pid_t ExecSession::signalGroup() const {
   return foreground > 0 ? foreground : group_;
 }
 
-void ExecSession::onSocket(std::uint32_t events) {
-  // Half a close is a close: the agent never does that, and with input unread it would go unnoticed.
-  if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) return hangUp();
-  if ((events & EPOLLOUT) != 0) {
-    if (outgoing_.flush(socket_.get()) == Outgoing::Verdict::kBroken) return hangUp();
-    if (phase_ == Phase::kExiting && outgoing_.empty()) return close();
-    tellSize();
-    finishIfDrained();
-    if (phase_ == Phase::kClosed) return;
-  }
-  if ((events & EPOLLIN) != 0 && stdinPending_.empty()) {
-    const auto space = parser_.prepare();
-    const auto count = ::read(socket_.get(), space.data(), space.size());
-    if (count == 0 || (count < 0 && errno != EAGAIN && errno != EINTR)) return hangUp();
-    if (count > 0) parser_.commit(static_cast<std::size_t>(count));
-    if (!readFrames()) return hangUp();
-  }
-  updateWatches();
-}
-
-bool ExecSession::readFrames() {
-  // Stops at input that the pipe does not take; the rest stays in the parser.
-  while (stdinPending_.empty()) {
-    const auto payload = parser_.next();
-    if (!payload) return !parser_.broken();
-    pb::ExecFrame frame;
-    if (!frame.ParseFromArray(payload->data(), static_cast<int>(payload->size()))) return false;
-    switch (frame.frame_case()) {
-      case pb::ExecFrame::kStdinData: takeStdin(frame.stdin_data()); break;
-      case pb::ExecFrame::kStdinEof: takeEof(); break;
-      case pb::ExecFrame::kResize:
-        if (const auto size = terminalSize(frame.resize().rows(), frame.resize().columns())) takeSize(*size);
-        break;
-      case pb::ExecFrame::kSignal:
-        if (pid_ > 0 && frame.signal() >= 1 && frame.signal() <= 64) {
-          ::kill(-signalGroup(), static_cast<int>(frame.signal()));
-        }
-        break;
-      default: break;
-    }
-  }
-  return true;
-}
-
 void ExecSession::takeStdin(std::string_view data) {
-  if (!stdin_.isOpen()) return;
+  if (!stdin_.isOpen() || eofPending_) return;
+  if (!stdinPending_.empty()) {
+    stdinPending_.append(data);
+    return;
+  }
   while (!data.empty()) {
     const auto count = ::write(stdin_.get(), data.data(), data.size());
     if (count > 0) {
@@ -197,7 +134,10 @@ void ExecSession::takeStdin(std::string_view data) {
 }
 
 void ExecSession::takeEof() {
-  stdinEof_ = true;
+  if (!stdinPending_.empty()) {
+    eofPending_ = true;
+    return;
+  }
   if (terminal_.isOpen() && stdin_.isOpen()) typeEndOfFile(stdin_);
   closeStdin();
 }
@@ -205,20 +145,9 @@ void ExecSession::takeEof() {
 void ExecSession::takeSize(TerminalSize size) {
   if (!terminal_.isOpen()) return;
   resizeTerminal(terminal_, size);
+  size_ = size;
   newSize_ = size;
   tellSize();
-}
-
-// One answer waits at a time, so that an agent that asks without reading fills nothing.
-void ExecSession::tellSize() {
-  if (!newSize_ || !outgoing_.empty() || (phase_ != Phase::kRunning && phase_ != Phase::kDraining)) return;
-  pb::ExecFrame frame;
-  frame.mutable_resized()->set_rows(newSize_->rows);
-  frame.mutable_resized()->set_columns(newSize_->columns);
-  newSize_.reset();
-  std::string bytes;
-  appendFrame(bytes, frame);
-  send(bytes);
 }
 
 void ExecSession::onStdinWritable() {
@@ -230,7 +159,11 @@ void ExecSession::onStdinWritable() {
       continue;
     }
     if (errno == EINTR) continue;
-    if (errno == EAGAIN) return;
+    if (errno == EAGAIN) {
+      tellInput();
+      if (const auto writer = writer_; writer && !inputWaits()) writer->resume();
+      return;
+    }
     closeStdin();
     break;
   }
@@ -238,12 +171,16 @@ void ExecSession::onStdinWritable() {
   stdinWatched_ = false;
   stdinPending_ = {};
   stdinWritten_ = 0;
-  if (!readFrames()) return hangUp();
-  updateWatches();
+  if (eofPending_) takeEof();
+  tellInput();
+  const auto writer = writer_;
+  if (writer) writer->resume();
 }
 
 void ExecSession::onOutput(Output& output) {
-  const auto count = ::read(output.pipe.get(), scratch.data() + kDataHeaderBytes, kMaxGuestDataBytes);
+  const auto most = isDurable() && !scrollBack_ ? std::min(buffer_.room(), kMaxGuestDataBytes) : kMaxGuestDataBytes;
+  if (most == 0) return;
+  const auto count = ::read(output.pipe.get(), SessionPeer::scratch(), most);
   if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (count <= 0) {
     closeOutput(output);
@@ -252,19 +189,26 @@ void ExecSession::onOutput(Output& output) {
   } else {
     const auto bytes = static_cast<std::size_t>(count);
     output.owed -= std::min(output.owed, bytes);
-    send(frameAround(output.tag, bytes));
     if (phase_ == Phase::kDraining) {
       // The clock runs from the last byte, unless the process's own output is not through yet.
       loop_.cancel(timer_);
     }
+    if (isDurable()) {
+      buffer_.append(output.stream, {SessionPeer::scratch(), bytes});
+      serveAll();
+    } else {
+      written_ += bytes;
+      writer_->sendData(output.stream, bytes);
+    }
   }
   finishIfDrained();
-  updateWatches();
+  watchOutputs();
 }
 
 void ExecSession::onExit(ExitStatus status) {
   pid_ = 0;
   exit_ = status;
+  reaped_ = true;
   // Hung up: descendants may live on, and SIGKILL is still to come to them.
   if (phase_ != Phase::kRunning) return;
   phase_ = Phase::kDraining;
@@ -277,60 +221,52 @@ void ExecSession::onExit(ExitStatus status) {
   }
   drainEnd_ = {};
   finishIfDrained();
-  updateWatches();
-}
-
-void ExecSession::finishIfDrained() {
-  if (phase_ != Phase::kDraining || !outgoing_.empty()) return;
-  if (!outputs_[0].pipe.isOpen() && !outputs_[1].pipe.isOpen()) return sendExit(exit_.code, exit_.signal, {});
-  if (timer_ != 0 || outputs_[0].owed + outputs_[1].owed > 0) return;
-  const auto now = std::chrono::steady_clock::now();
-  if (drainEnd_ == std::chrono::steady_clock::time_point{}) drainEnd_ = now + kDrainLimit;
-  if (now >= drainEnd_) return sendExit(exit_.code, exit_.signal, {});
-  timer_ = loop_.after(std::min(kDrainIdle, std::chrono::ceil<Millis>(drainEnd_ - now)), [this] { onDrainTimer(); });
-}
-
-void ExecSession::onDrainTimer() {
-  timer_ = 0;
-  sendExit(exit_.code, exit_.signal, {});
-}
-
-void ExecSession::sendExit(int code, int signal, const std::string& startError) {
-  loop_.cancel(timer_);
-  for (auto& output : outputs_) closeOutput(output);
-  closeStdin();
-  terminal_.reset();
-  phase_ = Phase::kExiting;
-  pb::ExecFrame frame;
-  frame.mutable_exit()->set_exit_code(code);
-  frame.mutable_exit()->set_signal(signal);
-  frame.mutable_exit()->set_start_error(startError);
-  std::string bytes;
-  appendFrame(bytes, frame);
-  // A process that could not be started has no watch yet.
-  loop_.watch(socket_.get(), EPOLLIN | EPOLLRDHUP, [this](std::uint32_t events) { onSocket(events); });
-  send(bytes);
-  if (phase_ == Phase::kExiting && outgoing_.empty()) close();
-}
-
-void ExecSession::send(std::string_view bytes) {
-  if (outgoing_.send(socket_.get(), bytes) == Outgoing::Verdict::kBroken) return hangUp();
-  updateWatches();
-}
-
-void ExecSession::updateWatches() {
-  if (phase_ == Phase::kHungUp || phase_ == Phase::kClosed) return;
-  std::uint32_t events = EPOLLRDHUP;
-  if (stdinPending_.empty()) events |= EPOLLIN;
-  if (!outgoing_.empty()) events |= EPOLLOUT;
-  loop_.change(socket_.get(), events);
   watchOutputs();
 }
 
+void ExecSession::finishIfDrained() {
+  if (phase_ != Phase::kDraining || !mayReadOutput()) return;
+  if (!outputs_[0].pipe.isOpen() && !outputs_[1].pipe.isOpen()) return finish();
+  if (timer_ != 0 || outputs_[0].owed + outputs_[1].owed > 0) return;
+  const auto now = std::chrono::steady_clock::now();
+  if (drainEnd_ == std::chrono::steady_clock::time_point{}) drainEnd_ = now + kDrainLimit;
+  if (now >= drainEnd_) return finish();
+  timer_ = loop_.after(std::min(kDrainIdle, std::chrono::ceil<Millis>(drainEnd_ - now)), [this] {
+    timer_ = 0;
+    finish();
+  });
+}
+
+// The exit is known and no more output comes.
+void ExecSession::finish() {
+  loop_.cancel(timer_);
+  loop_.cancel(graceTimer_);
+  for (auto& output : outputs_) closeOutput(output);
+  closeStdin();
+  terminal_.reset();
+  phase_ = Phase::kEnded;
+  if (isDurable()) {
+    // Told by the output, where a program would say it, so that it is numbered as well.
+    if (!startError_.empty()) buffer_.append(OutputStream::kStderr, startError_ + (size_ ? "\r\n" : "\n"));
+    // The scroll-back is for those who come to a session that goes on.
+    if (writer_ && viewers_.empty()) buffer_.dropAcked();
+    owner_.ended();
+    if (writer_) tellStart(*writer_);
+  }
+  serveAll();
+  if (!isDurable() && (!writer_ || !writer_->isOpen())) close();
+}
+
+bool ExecSession::mayReadOutput() const {
+  if (phase_ == Phase::kHungUp) return true;
+  if (phase_ != Phase::kRunning && phase_ != Phase::kDraining) return false;
+  if (!isDurable()) return writer_ && writer_->isEmpty();
+  return scrollBack_ || buffer_.room() > 0;
+}
+
 void ExecSession::watchOutputs() {
-  // A pipe whose writer is gone reports that whether asked or not, so while the agent is slow it is not watched at all.
-  const bool wanted = phase_ == Phase::kHungUp ||
-                      (outgoing_.empty() && (phase_ == Phase::kRunning || phase_ == Phase::kDraining));
+  // A pipe whose writer is gone reports that whether asked or not, so while nobody takes output it is not watched at all.
+  const bool wanted = mayReadOutput();
   for (auto& output : outputs_) {
     if (!output.pipe.isOpen() || output.watched == wanted) continue;
     output.watched = wanted;
@@ -342,13 +278,17 @@ void ExecSession::watchOutputs() {
   }
 }
 
+void ExecSession::end() {
+  if (phase_ == Phase::kEnded || phase_ == Phase::kClosed) return close();
+  hangUp();
+}
+
 void ExecSession::hangUp() {
-  if (phase_ == Phase::kHungUp || phase_ == Phase::kClosed) return;
-  if (pid_ == 0) return close();
+  if (phase_ != Phase::kRunning && phase_ != Phase::kDraining) return;
+  loop_.cancel(timer_);
+  loop_.cancel(graceTimer_);
+  if (pid_ == 0) return isDurable() ? finish() : close();
   phase_ = Phase::kHungUp;
-  loop_.forget(socket_.get());
-  socket_.reset();
-  outgoing_.clear();
   if (terminal_.isOpen()) {
     // The kernel hangs up the terminal's processes when our last end of it is closed.
     foreground_ = signalGroup();
@@ -366,7 +306,9 @@ void ExecSession::hangUp() {
     timer_ = 0;
     ::kill(-group_, SIGKILL);
     if (foreground_ > 0) ::kill(-foreground_, SIGKILL);
-    close();
+    if (!isDurable() && !(writer_ && writer_->isOpen())) return close();
+    if (!reaped_) exit_ = {.code = 0, .signal = SIGKILL};
+    finish();
   });
 }
 
@@ -391,13 +333,14 @@ void ExecSession::close() {
   if (phase_ == Phase::kClosed) return;
   phase_ = Phase::kClosed;
   loop_.cancel(timer_);
+  loop_.cancel(graceTimer_);
   if (pid_ > 0) reaper_.forget(pid_);
   for (auto& output : outputs_) closeOutput(output);
   closeStdin();
   terminal_.reset();
-  if (socket_.isOpen()) loop_.forget(socket_.get());
-  socket_.reset();
-  closed_();
+  if (writer_) writer_->drop();
+  for (const auto& viewer : viewers_) viewer->drop();
+  owner_.closed();
 }
 
 }  // namespace gs::guest

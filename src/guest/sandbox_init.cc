@@ -10,7 +10,6 @@
 #include <csignal>
 
 #include "globalstacks/guest/v1/guest.pb.h"
-#include "guest/terminal.h"
 #include "guest/text.h"
 
 namespace gs::guest {
@@ -19,15 +18,12 @@ namespace {
 namespace pb = globalstacks::guest::v1;
 
 constexpr std::uint32_t kProtocol = 1;
-constexpr std::size_t kMaxExecs = 512;
 constexpr std::size_t kMaxSharedVariables = 1024;
 constexpr std::uint32_t kMaxStopGraceMs = 600'000;
 constexpr Millis kShutdownGrace{10'000};
 // For the agent to take the last of the output when the sandbox ends; it asks within milliseconds when it is there.
 constexpr Millis kLastWords{500};
 constexpr Millis kLookAgain{5};
-constexpr Millis kDialRetry{5};
-constexpr int kMaxDialAttempts = 1000;
 
 LaunchSpec fromProto(const pb::ProcessSpec& spec) {
   return {.argv = {spec.argv().begin(), spec.argv().end()},
@@ -68,9 +64,11 @@ SandboxInit::SandboxInit(InitSettings settings)
       control_(
           loop_, settings_.socketPath, [this] { return makeHello(); },
           [this](std::string_view payload) { return onFrame(payload); }),
+      execs_(loop_, reaper_, {settings_.socketPath, settings_.childLimits},
+             [this](std::string_view frame) { control_.send(frame); }),
       files_(loop_, reaper_, settings_.socketPath, settings_.childLimits.oomScoreAdj,
              [this](std::uint64_t id, FileService::Refusal why, std::string_view message) {
-               refuseExec(id, why == FileService::Refusal::kBusy ? pb::ExecFailed::KIND_BUSY : pb::ExecFailed::KIND_INTERNAL, message);
+               execs_.refuse(id, why == FileService::Refusal::kBusy ? pb::ExecFailed::KIND_BUSY : pb::ExecFailed::KIND_INTERNAL, message);
              }) {}
 
 int SandboxInit::run() {
@@ -91,6 +89,7 @@ std::string SandboxInit::makeHello() {
   hello.set_version(settings_.version);
   hello.set_gate_open(gateOpen_);
   hello.set_serves_files(true);
+  hello.add_features("sessions");
   describe(workload_, hello);
   output_.forgetAsk();
   hello.mutable_output()->set_run(output_.run());
@@ -103,7 +102,10 @@ bool SandboxInit::onFrame(std::string_view payload) {
   if (!frame.ParseFromArray(payload.data(), static_cast<int>(payload.size()))) return false;
   switch (frame.frame_case()) {
     case pb::AgentFrame::kOpenGate: openGate(frame.open_gate()); break;
-    case pb::AgentFrame::kStartExec: startExec(frame.start_exec()); break;
+    case pb::AgentFrame::kStartExec: execs_.start(frame.start_exec()); break;
+    case pb::AgentFrame::kAttachSession: execs_.attach(frame.attach_session()); break;
+    case pb::AgentFrame::kListSessions: execs_.list(frame.list_sessions()); break;
+    case pb::AgentFrame::kEndSession: execs_.end(frame.end_session()); break;
     case pb::AgentFrame::kStartFiles: startFiles(frame.start_files()); break;
     case pb::AgentFrame::kStopWorkload:
       workload_.stop(Millis(std::min(frame.stop_workload().grace_ms(), kMaxStopGraceMs)));
@@ -124,26 +126,27 @@ void SandboxInit::openGate(const pb::OpenGate& request) {
   if (!gateOpen_ && !stopping_) {
     gateOpen_ = true;
     const auto count = std::min<std::size_t>(static_cast<std::size_t>(request.env_size()), kMaxSharedVariables);
-    sharedEnv_.assign(request.env().begin(), request.env().begin() + static_cast<int>(count));
+    std::vector<std::string> sharedEnv(request.env().begin(), request.env().begin() + static_cast<int>(count));
     if (request.has_workload()) {
       auto spec = fromProto(request.workload());
       // A spec that breaks a limit is a workload that cannot be started: there is no other answer to OpenGate.
       if (const auto problem = checkLaunchSpec(spec)) {
         workload_.refuse(*problem);
       } else {
-        startWorkload(spec);
+        startWorkload(spec, sharedEnv);
       }
     }
+    execs_.open(std::move(sharedEnv));
   }
   pb::GuestFrame answer;
   describe(workload_, *answer.mutable_gate_opened());
   control_.send(frameOf(answer));
 }
 
-void SandboxInit::startWorkload(const LaunchSpec& spec) {
+void SandboxInit::startWorkload(const LaunchSpec& spec, std::span<const std::string> sharedEnv) {
   const auto ends = output_.open();
   if (!ends) return workload_.refuse("no pipes for its output: " + errnoText(errno));
-  workload_.start(spec, sharedEnv_, settings_.childLimits, {ends->out.get(), ends->err.get()});
+  workload_.start(spec, sharedEnv, settings_.childLimits, {ends->out.get(), ends->err.get()});
 }
 
 void SandboxInit::sendOutput(const std::deque<WorkloadOutput::Record>& records) {
@@ -159,64 +162,14 @@ void SandboxInit::sendOutput(const std::deque<WorkloadOutput::Record>& records) 
   control_.send(frameOf(frame));
 }
 
-void SandboxInit::startExec(const pb::StartExec& request) {
-  const std::uint64_t id = request.exec_id();
-  if (execs_.contains(id)) return;
-  if (!gateOpen_) return refuseExec(id, pb::ExecFailed::KIND_INVALID, "the gate is closed");
-  if (stopping_) return refuseExec(id, pb::ExecFailed::KIND_BUSY, "the sandbox is being stopped");
-  if (execs_.size() >= kMaxExecs) return refuseExec(id, pb::ExecFailed::KIND_BUSY, "512 execs run already");
-  auto spec = fromProto(request.process());
-  if (request.has_terminal()) {
-    spec.terminal = terminalSize(request.terminal().rows(), request.terminal().columns());
-    if (!spec.terminal) return refuseExec(id, pb::ExecFailed::KIND_INVALID, "a terminal has 1 to 10,000 rows and columns");
-  }
-  if (const auto problem = checkLaunchSpec(spec)) return refuseExec(id, pb::ExecFailed::KIND_INVALID, *problem);
-  pb::GuestFrame attach;
-  attach.mutable_exec_attach()->set_exec_id(id);
-  attach.mutable_exec_attach()->set_key(request.key());
-  execs_.emplace(id, Exec{});
-  dialExec(id, frameOf(attach), std::move(spec), 0);
-}
-
 void SandboxInit::startFiles(const pb::StartFiles& request) {
   const std::uint64_t id = request.exec_id();
-  if (!gateOpen_) return refuseExec(id, pb::ExecFailed::KIND_INVALID, "the gate is closed");
-  if (stopping_) return refuseExec(id, pb::ExecFailed::KIND_BUSY, "the sandbox is being stopped");
+  if (!gateOpen_) return execs_.refuse(id, pb::ExecFailed::KIND_INVALID, "the gate is closed");
+  if (stopping_) return execs_.refuse(id, pb::ExecFailed::KIND_BUSY, "the sandbox is being stopped");
   pb::GuestFrame attach;
   attach.mutable_exec_attach()->set_exec_id(id);
   attach.mutable_exec_attach()->set_key(request.key());
   files_.start(id, frameOf(attach));
-}
-
-void SandboxInit::dialExec(std::uint64_t id, std::string attachFrame, LaunchSpec spec, int attempt) {
-  auto socket = dialAgent(settings_.socketPath);
-  if (!socket && socket.error() == EAGAIN && attempt < kMaxDialAttempts) {
-    // The agent takes connections in turn, and a burst of execs fills its queue.
-    loop_.after(kDialRetry, [this, id, attachFrame = std::move(attachFrame), spec = std::move(spec), attempt]() mutable {
-      dialExec(id, std::move(attachFrame), std::move(spec), attempt + 1);
-    });
-    return;
-  }
-  if (!socket) {
-    execs_.erase(id);
-    const bool ours = socket.error() == EMFILE || socket.error() == ENFILE || socket.error() == ENOMEM;
-    return refuseExec(id, ours ? pb::ExecFailed::KIND_INTERNAL : pb::ExecFailed::KIND_BUSY,
-                      "cannot connect to the agent: " + errnoText(socket.error()));
-  }
-  auto& exec = execs_.at(id);
-  exec.session = std::make_unique<ExecSession>(loop_, reaper_, std::move(*socket), [this, id] {
-    loop_.later([this, id] { execs_.erase(id); });
-  });
-  exec.session->start(attachFrame, spec, sharedEnv_, settings_.childLimits);
-}
-
-void SandboxInit::refuseExec(std::uint64_t id, int kind, std::string_view message) {
-  pb::GuestFrame answer;
-  auto& failed = *answer.mutable_exec_failed();
-  failed.set_exec_id(id);
-  failed.set_kind(static_cast<pb::ExecFailed::Kind>(kind));
-  failed.set_message(std::string(message));
-  control_.send(frameOf(answer));
 }
 
 void SandboxInit::onWorkloadExited() {
@@ -260,9 +213,7 @@ void SandboxInit::onSignals() {
 
 void SandboxInit::beginShutdown() {
   if (std::exchange(stopping_, true)) return;
-  for (const auto& [id, exec] : execs_) {
-    if (exec.session) exec.session->announceStop();
-  }
+  execs_.announceStop();
   if (workload_.phase() != Workload::Phase::kRunning) return finish();
   workload_.stop(kShutdownGrace);
 }

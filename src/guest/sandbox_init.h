@@ -6,15 +6,13 @@
 
 #include <chrono>
 #include <cstdint>
-#include <map>
-#include <memory>
+#include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "guest/control_connection.h"
 #include "guest/event_loop.h"
-#include "guest/exec_session.h"
+#include "guest/exec_table.h"
 #include "guest/file_service.h"
 #include "guest/reaper.h"
 #include "guest/workload.h"
@@ -22,7 +20,6 @@
 
 namespace globalstacks::guest::v1 {
 class OpenGate;
-class StartExec;
 class StartFiles;
 }  // namespace globalstacks::guest::v1
 
@@ -43,19 +40,11 @@ class SandboxInit {
   int run();
 
  private:
-  using StartExec = globalstacks::guest::v1::StartExec;
-  struct Exec {
-    std::unique_ptr<ExecSession> session;  // none while the agent is being dialled
-  };
-
   std::string makeHello();
   bool onFrame(std::string_view payload);
   void openGate(const globalstacks::guest::v1::OpenGate& request);
-  void startExec(const StartExec& request);
   void startFiles(const globalstacks::guest::v1::StartFiles& request);
-  void dialExec(std::uint64_t id, std::string attachFrame, LaunchSpec spec, int attempt);
-  void refuseExec(std::uint64_t id, int kind, std::string_view message);
-  void startWorkload(const LaunchSpec& spec);
+  void startWorkload(const LaunchSpec& spec, std::span<const std::string> sharedEnv);
   void sendOutput(const std::deque<WorkloadOutput::Record>& records);
   void onWorkloadExited();
   // Ends the loop when the agent has the workload's last words, or after a moment.
@@ -70,12 +59,11 @@ class SandboxInit {
   Workload workload_;
   WorkloadOutput output_;
   ControlConnection control_;
+  ExecTable execs_;
   FileService files_;
   UniqueFd signals_;
   bool gateOpen_ = false;
   bool stopping_ = false;
-  std::vector<std::string> sharedEnv_;
-  std::map<std::uint64_t, Exec> execs_;
 };
 
 }  // namespace gs::guest

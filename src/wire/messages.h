@@ -23,6 +23,7 @@ inline constexpr std::string_view kFeatureReprovision = "reprovision";
 inline constexpr std::string_view kFeatureArchive = "archive";
 inline constexpr std::string_view kFeatureLogs = "logs";
 inline constexpr std::string_view kFeatureDeletionRejection = "deletion_rejection";
+inline constexpr std::string_view kFeatureReattach = "reattach";
 inline constexpr std::size_t kMaxLinkFrameBytes = 256 * 1024;
 
 struct Hello {
@@ -136,12 +137,20 @@ struct RenewResponse {
   std::string caPem;
 };
 
+struct SessionPolicy {
+  std::string owner;   // opaque
+  std::string client;  // what the client calls itself
+  enum class Lifetime : std::uint8_t { kChannel, kGrace, kDetached } lifetime = Lifetime::kChannel;
+  Millis grace{0};
+  friend bool operator==(const SessionPolicy&, const SessionPolicy&) = default;
+};
 struct ExecSession {
   std::vector<std::string> argv;  // empty, with a terminal: the user's login shell
   std::vector<std::string> env;  // NAME=value
   std::string workingDir;
   std::string user;
   std::optional<TerminalSize> terminal{};
+  std::optional<SessionPolicy> policy{};
   friend bool operator==(const ExecSession&, const ExecSession&) = default;
 };
 // One file operation; its frames are those of wire/file_frames.h.
@@ -156,12 +165,26 @@ struct LogsSession {
   std::uint64_t afterOffset = 0;
   friend bool operator==(const LogsSession&, const LogsSession&) = default;
 };
+struct AttachSession {
+  std::string owner;
+  enum class Reach : std::uint8_t { kOwn, kAll } reach = Reach::kOwn;  // all: the owner is not compared
+  std::string client;
+  enum class Mode : std::uint8_t { kWrite, kTakeOver, kView } mode = Mode::kWrite;
+  std::optional<std::uint64_t> outputOffset;
+  friend bool operator==(const AttachSession&, const AttachSession&) = default;
+};
+struct ListSessions {
+  friend bool operator==(const ListSessions&, const ListSessions&) = default;
+};
+struct EndSession {
+  std::string owner;
+  AttachSession::Reach reach = AttachSession::Reach::kOwn;
+  friend bool operator==(const EndSession&, const EndSession&) = default;
+};
 struct SessionOpen {
   SessionId sessionId;
   SandboxId sandboxId;
-  ExecSession exec;                      // when there is none of the others
-  std::optional<FilesSession> files{};
-  std::optional<LogsSession> logs{};
+  std::variant<ExecSession, AttachSession, ListSessions, EndSession, FilesSession, LogsSession> kind;
 };
 
 inline constexpr std::size_t kLogsRunBytes = 16;
@@ -183,6 +206,28 @@ using LogsFrame = std::variant<std::monostate, LogsBatch, LogsEnd, Error>;  // m
 [[nodiscard]] std::string encode(const LogsFrame& frame);
 [[nodiscard]] Result<LogsFrame> decodeLogsFrame(std::string_view bytes);
 
+struct SessionInfo {
+  SessionId sessionId;
+  std::string owner;
+  std::string program;
+  std::optional<TerminalSize> terminal;
+  SessionPolicy::Lifetime lifetime = SessionPolicy::Lifetime::kChannel;
+  enum class State : std::uint8_t { kAttached, kWaiting, kDetached, kEnded } state = State::kAttached;
+  std::uint32_t viewers = 0;
+  std::uint64_t outputBytes = 0;
+  int exitCode = 0;    // of an ended one
+  int exitSignal = 0;
+  Millis age{0};
+  friend bool operator==(const SessionInfo&, const SessionInfo&) = default;
+};
+// The answer to ListSessions and EndSession.
+struct SessionsReply {
+  std::optional<Error> error;
+  std::vector<SessionInfo> sessions;  // at most kMostSessionsInReply
+  enum class Rest : std::uint8_t { kNone, kFollows } rest = Rest::kNone;
+};
+inline constexpr std::size_t kMostSessionsInReply = 150;
+
 [[nodiscard]] std::string encode(const AgentMessage& message);
 [[nodiscard]] std::string encode(const ServerMessage& message);
 [[nodiscard]] std::string encode(const EnrollRequest& message);
@@ -190,6 +235,7 @@ using LogsFrame = std::variant<std::monostate, LogsBatch, LogsEnd, Error>;  // m
 [[nodiscard]] std::string encode(const RenewRequest& message);
 [[nodiscard]] std::string encode(const RenewResponse& message);
 [[nodiscard]] std::string encode(const SessionOpen& message);
+[[nodiscard]] std::string encode(const SessionsReply& message);
 [[nodiscard]] std::string encodeStatus(const Error& error);
 // The journal's form of an assignment and an observation.
 [[nodiscard]] std::string encode(const Assignment& message);
@@ -203,6 +249,7 @@ using LogsFrame = std::variant<std::monostate, LogsBatch, LogsEnd, Error>;  // m
 [[nodiscard]] Result<RenewRequest> decodeRenewRequest(std::string_view bytes);
 [[nodiscard]] Result<RenewResponse> decodeRenewResponse(std::string_view bytes);
 [[nodiscard]] Result<SessionOpen> decodeSessionOpen(std::string_view bytes);
+[[nodiscard]] Result<SessionsReply> decodeSessionsReply(std::string_view bytes);
 [[nodiscard]] Result<Error> decodeStatus(std::string_view bytes);
 [[nodiscard]] Result<Assignment> decodeAssignment(std::string_view bytes);
 [[nodiscard]] Result<Observation> decodeObservation(std::string_view bytes);

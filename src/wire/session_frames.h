@@ -29,12 +29,15 @@ enum class SessionFrameType : std::uint8_t {
   kStdinEof = 0x02,
   kSignal = 0x03,
   kResize = 0x04,
+  kAck = 0x05,
+  kLeave = 0x06,
   kOpened = 0x10,
   kStdout = 0x11,
   kStderr = 0x12,
   kExit = 0x13,
   kError = 0x14,
   kResized = 0x15,
+  kInputAck = 0x16,
 };
 
 struct SessionFrame {
@@ -50,6 +53,15 @@ enum class SessionSide : std::uint8_t { kFromClient, kToClient };
 // not_json when it is none at all).
 [[nodiscard]] Result<TerminalSize> parseTerminalSize(std::string_view payload);
 [[nodiscard]] std::string terminalSizeJson(TerminalSize size);
+
+// The payload of kAck and kInputAck: a JSON object of an offset, 0 to 2^53 - 1, and nothing else. Errors as above.
+[[nodiscard]] Result<std::uint64_t> parseSessionOffset(std::string_view payload);
+[[nodiscard]] std::string sessionOffsetJson(std::uint64_t offset);
+
+// The payload of kLeave: a JSON object of how, "hang_up" or "detach", and nothing else. Errors as above.
+enum class SessionDeparture : std::uint8_t { kHangUp, kDetach };
+[[nodiscard]] Result<SessionDeparture> parseSessionDeparture(std::string_view payload);
+[[nodiscard]] std::string sessionDepartureJson(SessionDeparture how);
 
 [[nodiscard]] std::string makeSessionFrame(SessionFrameType type, std::string_view payload);
 

@@ -13,6 +13,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (const auto message = decodeEnrollRequest(bytes); message && !decodeEnrollRequest(encode(*message))) std::abort();
   if (const auto message = decodeSessionOpen(bytes); message && !decodeSessionOpen(encode(*message))) std::abort();
   if (const auto message = decodeLogsFrame(bytes); message && !decodeLogsFrame(encode(*message))) std::abort();
+  if (const auto message = decodeSessionsReply(bytes); message && !decodeSessionsReply(encode(*message))) std::abort();
   [[maybe_unused]] const auto enrolled = decodeEnrollResponse(bytes);
   [[maybe_unused]] const auto renewed = decodeRenewResponse(bytes);
   [[maybe_unused]] const auto status = decodeStatus(bytes);

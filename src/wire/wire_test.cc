@@ -131,17 +131,27 @@ std::vector<GoldenCase> allCases() {
   const EnrollResponse enrolled{HostId::trusted("hst_0123456789abcdefghjk"),
                                 ClusterId::trusted("clu_0123456789abcdefghjk"), "build-1", "cert", "ca"};
   const SessionOpen open{SessionId::trusted("ses_0123456789abcdefghjk"), SandboxId::trusted(kId),
-                         {{"echo", "hi"}, {"A=b"}, "/", "root"}};
+                         ExecSession{{"echo", "hi"}, {"A=b"}, "/", "root"}};
   SessionOpen logs = open;
-  logs.exec = {};
-  logs.logs = LogsSession{1'700'000'000'123, 0, LogsFollow::kYes, std::string(kLogsRunBytes, 'r'), 77};
+  logs.kind = LogsSession{1'700'000'000'123, 0, LogsFollow::kYes, std::string(kLogsRunBytes, 'r'), 77};
   const LogsFrame logBatch(LogsBatch{{{LogsStream::kStderr, 1'700'000'000'123, std::string("out\0\xff", 5), 9, std::string(kLogsRunBytes, 'r'), 82}}});
   SessionOpen terminal = open;
-  terminal.exec.argv.clear();
-  terminal.exec.terminal = TerminalSize{50, 132};
+  terminal.kind = ExecSession{{}, {"A=b"}, "/", "root", TerminalSize{50, 132}};
   SessionOpen files = open;
-  files.exec = {};
-  files.files.emplace();
+  files.kind = FilesSession{};
+  SessionOpen kept = open;
+  kept.kind = ExecSession{{"top"}, {}, "", "", TerminalSize{24, 80},
+                          SessionPolicy{"usr_1", "cli-1", SessionPolicy::Lifetime::kGrace, Millis(60'000)}};
+  SessionOpen attach = open;
+  attach.kind = AttachSession{"usr_1", AttachSession::Reach::kAll, "cli-1", AttachSession::Mode::kTakeOver, 4096};
+  SessionOpen list = open;
+  list.kind = ListSessions{};
+  SessionOpen end = open;
+  end.kind = EndSession{"usr_1", AttachSession::Reach::kOwn};
+  SessionsReply sessions;
+  sessions.sessions.push_back({open.sessionId, "usr_1", "top", TerminalSize{24, 80}, SessionPolicy::Lifetime::kDetached,
+                               SessionInfo::State::kEnded, 2, 123'456, 0, 15, Millis(5'000)});
+  sessions.rest = SessionsReply::Rest::kFollows;
   Error status = makeError(ErrorCode::kUnauthenticated, "the token has expired").withReason("token_expired");
   status.fix = "create another";
   return {
@@ -193,6 +203,12 @@ std::vector<GoldenCase> allCases() {
       golden("ExecSession", open, decodeSessionOpen),
       golden("TerminalSize", terminal, decodeSessionOpen),
       golden("FilesSession", files, decodeSessionOpen),
+      golden("SessionPolicy", kept, decodeSessionOpen),
+      golden("AttachSession", attach, decodeSessionOpen),
+      golden("ListSessions", list, decodeSessionOpen),
+      golden("EndSession", end, decodeSessionOpen),
+      golden("SessionsReply", sessions, decodeSessionsReply),
+      golden("SessionInfo", sessions, decodeSessionsReply),
       {"Status", encodeStatus(status), [](std::string_view bytes) -> Result<std::string> {
          GS_TRY(const auto read, decodeStatus(bytes));
          return encodeStatus(read);
@@ -283,7 +299,10 @@ TEST(AssignmentsDigest, DoesNotDependOnOrder) {
 TEST(SessionFrames, RefuseTypesOfTheOtherSideAndOversize) {
   EXPECT_TRUE(parseSessionFrame(std::string("\x01hi"), SessionSide::kFromClient));
   EXPECT_FALSE(parseSessionFrame(std::string("\x01hi"), SessionSide::kToClient));
-  EXPECT_FALSE(parseSessionFrame(std::string("\x16"), SessionSide::kToClient));
+  EXPECT_TRUE(parseSessionFrame(std::string("\x06"), SessionSide::kFromClient));
+  EXPECT_FALSE(parseSessionFrame(std::string("\x07"), SessionSide::kFromClient));
+  EXPECT_TRUE(parseSessionFrame(std::string("\x16"), SessionSide::kToClient));
+  EXPECT_FALSE(parseSessionFrame(std::string("\x17"), SessionSide::kToClient));
   EXPECT_FALSE(parseSessionFrame("", SessionSide::kToClient));
   const auto largest = makeSessionFrame(SessionFrameType::kStdout, std::string(kMaxSessionPayload, 'x'));
   EXPECT_EQ(parseSessionFrame(largest, SessionSide::kToClient)->payload.size(), kMaxSessionPayload);
@@ -301,6 +320,24 @@ TEST(SessionFrames, ReadTerminalSizesStrictly) {
     EXPECT_NE(size.error().reason, "not_json") << bad;
   }
   EXPECT_EQ(parseTerminalSize("rows").error().reason, "not_json");
+}
+
+TEST(SessionFrames, ReadOffsetsAndDeparturesStrictly) {
+  EXPECT_EQ(parseSessionOffset(sessionOffsetJson(0)).value(), 0U);
+  EXPECT_EQ(parseSessionOffset(R"({"offset":9007199254740991})").value(), 9'007'199'254'740'991U);
+  for (const char* bad : {"{}", "7", R"({"offset":-1})", R"({"offset":9007199254740992})", R"({"offset":1.5})",
+                          R"({"offset":"1"})", R"({"offset":1,"x":1})"}) {
+    const auto offset = parseSessionOffset(bad);
+    ASSERT_FALSE(offset) << bad;
+    EXPECT_NE(offset.error().reason, "not_json") << bad;
+  }
+  EXPECT_EQ(parseSessionOffset("offset").error().reason, "not_json");
+  EXPECT_EQ(parseSessionDeparture(sessionDepartureJson(SessionDeparture::kDetach)).value(), SessionDeparture::kDetach);
+  EXPECT_EQ(parseSessionDeparture(R"({"how":"hang_up"})").value(), SessionDeparture::kHangUp);
+  for (const char* bad : {"{}", "[]", R"({"how":"slowly"})", R"({"how":1})", R"({"how":"detach","x":1})"}) {
+    EXPECT_FALSE(parseSessionDeparture(bad)) << bad;
+  }
+  EXPECT_EQ(parseSessionDeparture("").error().reason, "not_json");
 }
 
 }  // namespace

@@ -39,15 +39,10 @@ def answers(request):
     return [done]
 
 
-def serve_files(channel):
-    """One data channel to its end."""
+def serve_files(channel, session):
+    """One data channel to its end, from behind its SessionOpen."""
     m = messages()
     with contextlib.suppress(OSError, websocket.WebSocketException):
-        opened = channel.receive_bytes()
-        if opened is None:
-            return
-        session = m.SessionOpen()
-        session.ParseFromString(opened)
         assert session.WhichOneof("kind") == "files", session
         frame = m.FileFrame()
         frame.ParseFromString(channel.receive_bytes())

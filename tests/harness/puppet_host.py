@@ -24,8 +24,9 @@ class PuppetHost:
         self.held = {}  # sandboxes that it was told of, with the generation
         self.assignments = {}  # the same, as it was told
         self.extra_features = ()
-        self.serve_channel = None  # takes each data channel, in a thread of its own
         self.logs = {}  # what it has of the logs of sandboxes: a list of the members of a LogsRecord for each
+        self.serve_channel = None  # takes each data channel and its SessionOpen, in a thread of its own
+        self.sessions = None  # what it says when it is asked for the sessions of any sandbox: SessionInfo messages; None: too old
         self.fence = None  # the name of the deletions that it would hold back
         self._sequence = 0
         self._untold = {}  # the last observation of each sandbox, until it is acknowledged
@@ -35,7 +36,8 @@ class PuppetHost:
     def connect(self):
         self._link = self.agent.link(timeout=60)
         lines = "".join(f"{key} {value}\n" for key, value in sorted(self.held.items()))
-        self._link.hello(facts=self.facts, features=["exec", "adoption", "deletion_fence", "deletion_rejection", "reprovision", "archive", "logs", *self.extra_features],
+        features = ["exec", "adoption", "deletion_fence", "deletion_rejection", "reprovision", "archive", "logs", *self.extra_features] + ([] if self.sessions is None else ["reattach"])
+        self._link.hello(facts=self.facts, features=features,
                          assignments_digest=hashlib.sha256(lines.encode()).digest())
         for observation in list(self._untold.values()):
             self._link.send(observation=observation)
@@ -92,12 +94,9 @@ class PuppetHost:
                 m = messages()
                 held = [m.AssignmentVersion(sandbox_id=key, generation=value) for key, value in self.held.items()]
                 self._link.send(inventory=m.Inventory(assignments=held))
-            elif message.WhichOneof("body") == "open_channels" and self.serve_channel:
+            elif message.WhichOneof("body") == "open_channels" and (self.serve_channel or self.logs or self.sessions is not None):
                 for ticket in message.open_channels.tickets:
-                    threading.Thread(target=self.serve_channel, args=(self.agent.channel(ticket, timeout=60),), daemon=True).start()
-            elif message.WhichOneof("body") == "open_channels" and self.logs:
-                for ticket in message.open_channels.tickets:
-                    threading.Thread(target=self._tell_log, args=(ticket,), daemon=True).start()
+                    threading.Thread(target=self._answer_channel, args=(ticket,), daemon=True).start()
             elif message.WhichOneof("body") == "held_request":
                 for sandbox_id in message.held_request.sandbox_ids:
                     self._link.send(held_sandbox=messages().HeldSandbox(assignment=self.assignments[sandbox_id]))
@@ -106,17 +105,37 @@ class PuppetHost:
                 error = None if asked.fence_id == self.fence else m.Status(code="failed_precondition", message="other ones are held", reason="fence_changed")
                 self._link.send(confirm_deletions_reply=m.ConfirmDeletionsReply(request_id=asked.request_id, error=error, released=0 if error else 3))
 
-    def _tell_log(self, ticket):
-        """A spare channel, until somebody reads a log over it."""
+    def _answer_channel(self, ticket):
+        # A spare goes with the link.
+        with contextlib.suppress(OSError, websocket.WebSocketException), self.agent.channel(ticket, timeout=60) as channel:
+            opened = channel.receive_bytes()
+            if opened is None:
+                return
+            asked = messages().SessionOpen.FromString(opened)
+            if asked.WhichOneof("kind") in ("list", "end"):
+                self._answer_about_sessions(channel, asked)
+            elif asked.WhichOneof("kind") == "logs":
+                self._tell_log(channel, asked)
+            else:
+                self.serve_channel(channel, asked)
+
+    def _answer_about_sessions(self, channel, asked):
         m = messages()
-        with contextlib.suppress(OSError, websocket.WebSocketException):
-            channel = self.agent.channel(ticket, timeout=60)
-            opened = m.SessionOpen()
-            opened.ParseFromString(channel.receive_bytes() or b"")
-            for members in self.logs.get(opened.sandbox_id, []):
-                channel.send_bytes(m.LogsFrame(batch=m.LogsBatch(records=[m.LogsRecord(**members)])).SerializeToString())
-            channel.send_bytes(m.LogsFrame(end=m.LogsEnd()).SerializeToString())
-            channel.close()
+        reply = m.SessionsReply()
+        known = [info for info in self.sessions if info.session_id == asked.session_id]
+        if asked.WhichOneof("kind") == "list":
+            reply.sessions.extend(self.sessions)
+        elif known:
+            self.sessions.remove(known[0])
+        else:
+            reply.error.CopyFrom(m.Status(code="not_found", message="there is no such session"))
+        channel.send_bytes(reply.SerializeToString())
+        channel.wait_closed()
+    def _tell_log(self, channel, asked):
+        m = messages()
+        for members in self.logs.get(asked.sandbox_id, []):
+            channel.send_bytes(m.LogsFrame(batch=m.LogsBatch(records=[m.LogsRecord(**members)])).SerializeToString())
+        channel.send_bytes(m.LogsFrame(end=m.LogsEnd()).SerializeToString())
 
     def _beat(self, link):
         stopped = threading.Event()

@@ -48,7 +48,7 @@ class ExecResult:
 class RawSession:
     """A session WebSocket without an opinion: for tests that send what nobody should send."""
 
-    def __init__(self, base_url, api_key, timeout=60, subprotocols=(SUBPROTOCOL,), headers=()):
+    def __init__(self, base_url, api_key, timeout=60, subprotocols=(SUBPROTOCOL,), headers=(), ticket=None, origin=None):
         url = urlparse(base_url)
         scheme = "wss" if url.scheme == "https" else "ws"
         lines = list(headers)
@@ -56,8 +56,9 @@ class RawSession:
             lines.append(f"Authorization: Bearer {api_key}")
         # Raises websocket.WebSocketBadStatusException (with status_code) when the server refuses the upgrade.
         self.socket = websocket.create_connection(
-            f"{scheme}://{url.netloc}/api/sessions", timeout=timeout, header=lines,
-            subprotocols=list(subprotocols), enable_multithread=True, suppress_origin=True, http_no_proxy=["*"])
+            f"{scheme}://{url.netloc}/api/sessions" + (f"?ticket={ticket}" if ticket else ""), timeout=timeout, header=lines,
+            subprotocols=list(subprotocols), enable_multithread=True, http_no_proxy=["*"],
+            **({"origin": origin} if origin else {"suppress_origin": True}))
         self.close_code = None
         self.close_reason = None
 

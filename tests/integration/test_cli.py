@@ -14,6 +14,7 @@ import stat
 import subprocess
 import threading
 import time
+from unittest.mock import ANY
 
 import pytest
 
@@ -767,9 +768,10 @@ def test_exec_asks_for_what_was_said(api, run):
     done = run("sandbox", "exec", "-e", "A=1", "--env", "B=x=y", "-w", "/srv", "-u", "nobody", "scratch", "--", "sh", "-c", "echo $A", "--", "-i")
     assert done.returncode == 0, done.stderr
     opened = api.sessions[0].opened
+    assert not api.contract.faults({"$ref": "#/components/schemas/SessionOpen"}, opened)
+    assert opened.pop("reattach") == {"client": ANY, "graceSeconds": 60}
     assert opened == {"kind": "exec", "sandboxId": "scratch", "argv": ["sh", "-c", "echo $A", "--", "-i"], "env": {"A": "1", "B": "x=y"},
                       "workingDir": "/srv", "user": "nobody", "waitMs": 30000}
-    assert not api.contract.faults({"$ref": "#/components/schemas/SessionOpen"}, opened)
 
 
 def test_exec_keeps_the_streams_apart_and_every_byte(api, run):

@@ -21,7 +21,8 @@ from harness.waiting import wait_until
 
 CONTRACT = Contract()
 UNKNOWN = "0123456789abcdefghjk"
-IDS = {"clusterId": "clu_", "hostId": "hst_", "tokenId": "tok_", "apiKeyId": "key_", "blueprintId": "bpt_", "sandboxId": "sbx_"}
+IDS = {"clusterId": "clu_", "hostId": "hst_", "tokenId": "tok_", "apiKeyId": "key_", "blueprintId": "bpt_", "sandboxId": "sbx_",
+       "sessionId": "ses_"}
 JSON_OPERATIONS = sorted(name for name, operation in CONTRACT.operations.items()
                          if "application/json" in operation.get("requestBody", {}).get("content", {}))
 
@@ -41,6 +42,7 @@ def api(stack):
 def host(stack, api):
     host = PuppetHost(stack.server, api.create_token()["token"])
     host.extra_features, host.serve_channel = ("files",), serve_files
+    host.sessions = []
     with host:
         yield host
 
@@ -198,6 +200,7 @@ def walk_sandboxes(api, host, blueprint):
     assert made["state"] == "placing" and made["reason"] == "pending_placement" and made["env"] == {"A": "ä"}
     running = api.get(path, params={"waitFor": "running,failed", "waitMs": 20000})
     assert running["state"] == "running" and "reason" not in running
+    walk_kept_sessions(api, host, path)
     api.problem("POST", "/api/sandboxes", 409, "already_exists", json=everything)
     key = {"Idempotency-Key": "walked-1"}
     keyed = {"blueprint": "base", "hostId": host.host_id}
@@ -275,6 +278,23 @@ def walk_events(api, host, made):
     with EventStream(api, after=0) as stream:
         first = stream.begin().next()
     assert first["event"] == "sandbox" and first["data"]["kind"] in ("created", "adopted")
+
+
+def walk_kept_sessions(api, host, path):
+    """What a guest says of its sessions, as far as the contract has a form for it."""
+    m = messages()
+    made = "ses_" + UNKNOWN
+    host.sessions.append(m.SessionInfo(session_id=made, owner="nobody", program="top", state=m.SessionInfo.STATE_ENDED, exit_signal=9,
+                                       lifetime=m.SessionPolicy.LIFETIME_DETACHED, output_bytes=2**64 - 1, age_ms=5000,
+                                       terminal=m.TerminalSize(rows=24, columns=80)))
+    listed, = api.get(f"{path}/sessions")["items"]
+    assert (listed["id"], listed["exit"], listed["detached"]) == (made, {"signal": "KILL"}, True) and "createdBy" not in listed
+    tickets = f"{path}/sessions/{made}/attach-tickets"
+    assert api.post(tickets, {"mode": "view"}, expect=201)["ticket"] != api.post(tickets, expect=201)["ticket"]
+    api.problem("POST", f"{path}/sessions/ses_{UNKNOWN[::-1].replace('k', 'm')}/attach-tickets", 404, "not_found")
+    api.delete(f"{path}/sessions/{made}", expect=204)
+    api.problem("DELETE", f"{path}/sessions/{made}", 404, "not_found")
+    assert api.get(f"{path}/sessions")["items"] == []
 
 
 def check_gone(api, path):
@@ -653,7 +673,9 @@ def test_sessions_are_closed_to_pages_of_other_origins(api):
     with pytest.raises(websocket.WebSocketBadStatusException) as refused:
         websocket.create_connection(url, subprotocols=[SUBPROTOCOL], header=header, origin="https://elsewhere.example", http_no_proxy=["*"])
     assert refused.value.status_code == 403
-    websocket.create_connection(url, subprotocols=[SUBPROTOCOL], header=header, origin=api.base_url, http_no_proxy=["*"]).close()
+    with pytest.raises(websocket.WebSocketBadStatusException) as refused:  # its own as well: nothing is allowed by default
+        websocket.create_connection(url, subprotocols=[SUBPROTOCOL], header=header, origin=api.base_url, http_no_proxy=["*"])
+    assert refused.value.status_code == 403
     with pytest.raises(websocket.WebSocketBadStatusException) as refused:
         websocket.create_connection(url, header=header, http_no_proxy=["*"], suppress_origin=True)
     assert refused.value.status_code == 400

@@ -21,6 +21,7 @@ BY_ID = [
     ("reprovisionSandbox", {}), ("archiveSandbox", {}), ("restoreSandbox", {}), ("deleteSandbox", None), ("listSandboxEvents", None),
     ("streamSandboxLogs", None), ("readFile", None), ("writeFile", None), ("removeFile", None), ("statFile", None), ("listFiles", None),
     ("makeDirectory", None), ("readFileTree", None), ("writeFileTree", None),
+    ("listSessions", None), ("closeSession", None), ("createAttachTicket", {}),
 ]
 LISTS = ["listClusters", "listHosts", "listTokens", "listApiKeys", "listBlueprints", "listSandboxes"]
 
@@ -51,7 +52,7 @@ def world(stack, ours):
         sandbox = ours.create_sandbox("ours", name="ours", hostId=host.host_id)
         key = ours.post("/api/api-keys", {"name": "ours"}, expect=201)
         yield {"clusterId": host.cluster_id, "hostId": host.host_id, "tokenId": token["id"], "apiKeyId": key["id"],
-               "blueprintId": blueprint["id"], "sandboxId": sandbox["id"], "digest": blueprint["digest"]}
+               "blueprintId": blueprint["id"], "sandboxId": sandbox["id"], "sessionId": "ses_0123456789abcdefghjk", "digest": blueprint["digest"]}
 
 
 def snapshot(api):

@@ -85,6 +85,16 @@ Task<Result<std::shared_ptr<GuestConnection>>> FakeGuest::startFiles(Deadline) {
   co_return fail(ErrorCode::kUnimplemented, "the simulated guest has no files");
 }
 
+Task<Result<std::unique_ptr<GuestExec>>> FakeGuest::attachSession(AttachSpec, Deadline) {
+  co_return fail(ErrorCode::kUnimplemented, "the simulated guest runs nothing");
+}
+
+Task<Result<std::vector<SessionSummary>>> FakeGuest::listSessions(Deadline) { co_return std::vector<SessionSummary>(); }
+
+Task<Status> FakeGuest::endSession(std::string, SessionClaim, Deadline) {
+  co_return fail(ErrorCode::kNotFound, "the simulated guest runs nothing");
+}
+
 Task<Status> FakeGuest::stopWorkload(Millis grace) {
   if (!state_.connected || !agent_.alive()) co_return fail(ErrorCode::kUnavailable, "not connected");
   engine_.workloadStopAsked(id_);

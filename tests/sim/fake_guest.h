@@ -21,6 +21,9 @@ class FakeGuest final : public GuestChannel {
   [[nodiscard]] Task<Result<WorkloadState>> openGate(GateSpec spec, Deadline deadline) override;
   [[nodiscard]] Task<Result<std::unique_ptr<GuestExec>>> startExec(ProcessSpec spec, Deadline deadline) override;
   [[nodiscard]] Task<Result<std::shared_ptr<GuestConnection>>> startFiles(Deadline deadline) override;
+  [[nodiscard]] Task<Result<std::unique_ptr<GuestExec>>> attachSession(AttachSpec spec, Deadline deadline) override;
+  [[nodiscard]] Task<Result<std::vector<SessionSummary>>> listSessions(Deadline deadline) override;
+  [[nodiscard]] Task<Status> endSession(std::string id, SessionClaim claim, Deadline deadline) override;
   [[nodiscard]] Task<Status> stopWorkload(Millis grace) override;
   [[nodiscard]] Task<Result<ProcessExit>> waitWorkloadExit(Deadline deadline) override;
   [[nodiscard]] Task<Result<std::chrono::microseconds>> ping(Deadline deadline) override;

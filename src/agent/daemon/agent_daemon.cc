@@ -8,8 +8,8 @@
 #include "agent/daemon/deletions_command.h"
 #include "agent/daemon/host_picture.h"
 #include "agent/daemon/startup_memory.h"
-#include "agent/sessions/exec_session.h"
 #include "agent/sessions/file_session.h"
+#include "agent/sessions/run_session.h"
 #include "base/log.h"
 
 namespace gs {
@@ -56,18 +56,15 @@ AgentDaemon::AgentDaemon(asio::io_context& loop, Start start)
                  {[this] { return supervisor_.mindsTheLink(); }, [this] { supervisor_.linkChanged(); }}),
       channels_(executor_,
                 [this](std::shared_ptr<WebSocket> channel, SessionOpen open) {
-                  if (open.files) {
+                  if (std::holds_alternative<FilesSession>(open.kind)) {
                     return runFileSession(std::move(channel), std::move(open.sandboxId),
                                           [this](SandboxId id, Deadline deadline) { return supervisor_.startFiles(std::move(id), deadline); });
                   }
-                  if (open.logs) {
+                  if (std::holds_alternative<LogsSession>(open.kind)) {
                     return runLogSession(std::move(channel), std::move(open), logs_,
                                          [this](const SandboxId& id) { return supervisor_.find(id) != nullptr; });
                   }
-                  return runExecSession(std::move(channel), std::move(open),
-                                        [this](SandboxId id, ProcessSpec process, Deadline deadline) {
-                                          return supervisor_.startExec(std::move(id), std::move(process), deadline);
-                                        });
+                  return runSession(std::move(channel), std::move(open), supervisor_);
                 }),
       tasks_(executor_) {
   channels_.setIdentity(start.identity);

@@ -1,7 +1,6 @@
 #include "agent/guest_channel/guest_channel.h"
 
 #include <unordered_map>
-#include <unordered_set>
 
 #include "agent/guest_channel/guest_connection.h"
 #include "agent/guest_channel/guest_exec.h"
@@ -23,6 +22,7 @@ constexpr int kMaxControlFramesPerSecond = 1000;
 constexpr Millis kStrangerPause{1};
 constexpr Millis kAcceptRetry{50};
 constexpr Millis kLogInterval{10'000};
+constexpr std::size_t kMostSessions = 600;  // of one sandbox: 512 that run, 64 that have ended
 
 std::uint64_t randomNumber() {
   std::uint64_t number = 0;
@@ -79,6 +79,9 @@ class ListeningChannel final : public GuestChannel {
   Task<Result<WorkloadState>> openGate(GateSpec spec, Deadline deadline) override;
   Task<Result<std::unique_ptr<GuestExec>>> startExec(ProcessSpec spec, Deadline deadline) override;
   Task<Result<std::shared_ptr<GuestConnection>>> startFiles(Deadline deadline) override;
+  Task<Result<std::unique_ptr<GuestExec>>> attachSession(AttachSpec spec, Deadline deadline) override;
+  Task<Result<std::vector<SessionSummary>>> listSessions(Deadline deadline) override;
+  Task<Status> endSession(std::string id, SessionClaim claim, Deadline deadline) override;
   Task<Status> stopWorkload(Millis grace) override;
   Task<Result<ProcessExit>> waitWorkloadExit(Deadline deadline) override;
   Task<Result<OutputChunk>> readOutput(std::uint64_t offset, Deadline deadline) override;
@@ -139,19 +142,30 @@ class ListeningChannel final : public GuestChannel {
     ListeningChannel& channel_;
     std::uint64_t id_;
   };
-  class PendingPing {
+  // A question on the control connection that is answered by its nonce.
+  using Answer = std::variant<std::monostate, SessionList, SessionEnding, Pong>;
+  class Question {
    public:
-    PendingPing(ListeningChannel& channel, std::uint64_t nonce) : channel_(channel), nonce_(nonce) {
-      channel_.pings_.insert(nonce);
+    explicit Question(ListeningChannel& channel) : channel_(channel), nonce_(randomNumber()) {
+      channel_.answers_.emplace(nonce_, Answer());
     }
-    PendingPing(const PendingPing&) = delete;
-    PendingPing& operator=(const PendingPing&) = delete;
-    ~PendingPing() { channel_.pings_.erase(nonce_); }
+    Question(const Question&) = delete;
+    Question& operator=(const Question&) = delete;
+    ~Question() { channel_.answers_.erase(nonce_); }
+    [[nodiscard]] std::uint64_t nonce() const { return nonce_; }
+    Answer& answer() { return channel_.answers_.at(nonce_); }
 
    private:
     ListeningChannel& channel_;
     std::uint64_t nonce_;
   };
+  // Sends, and waits for what takeAnswer() got. kUnavailable: not connected, or lost midway; kDeadlineExceeded.
+  Task<Result<Answer>> ask(Question& question, std::string payload, std::string what, Deadline deadline);
+  void takeAnswer(std::uint64_t nonce, Answer answer);
+  Status checkKeepsSessions() const;
+  // Asks for a process or a session, and waits for its connection.
+  Task<Result<std::unique_ptr<GuestExec>>> connectExec(std::uint64_t id, std::string key, std::string payload,
+                                                       ExecStreams streams, Deadline deadline);
 
   Task<void> acceptLoop();
   Task<void> serve(ConnectionPtr connection);
@@ -174,7 +188,7 @@ class ListeningChannel final : public GuestChannel {
   std::optional<pid_t> expectedPid_;
   ConnectionPtr control_;
   std::uint64_t gateAnswers_ = 0;
-  std::unordered_set<std::uint64_t> pings_;
+  std::unordered_map<std::uint64_t, Answer> answers_;
   bool outputAsked_ = false;
   std::optional<std::vector<OutputRecord>> output_;  // the answer
   std::uint64_t nextExecId_;
@@ -266,6 +280,7 @@ Task<void> ListeningChannel::serveControl(ConnectionPtr connection, GuestHello h
   state_.workload = std::move(hello.workload);
   state_.version = std::move(hello.version);
   state_.servesFiles = hello.servesFiles;
+  state_.keepsSessions = hello.keepsSessions;
   state_.outputRun = std::move(hello.outputRun);
   state_.outputEnd = hello.outputEnd;
   outputAsked_ = false;
@@ -314,7 +329,11 @@ bool ListeningChannel::takeFrame(GuestFrame frame) {
     found->second.failure = std::move(failed->error);
     found->second.resolved.notifyAll();
   } else if (const auto* pong = std::get_if<Pong>(&frame)) {
-    if (pings_.erase(pong->nonce) > 0) changed_.notifyAll();
+    takeAnswer(pong->nonce, *pong);
+  } else if (auto* list = std::get_if<SessionList>(&frame)) {
+    takeAnswer(list->nonce, std::move(*list));
+  } else if (const auto* ending = std::get_if<SessionEnding>(&frame)) {
+    takeAnswer(ending->nonce, *ending);
   } else if (auto* output = std::get_if<OutputRecords>(&frame)) {
     // Unasked, a guest could make us hold any amount of it.
     if (!std::exchange(outputAsked_, false)) return false;
@@ -375,8 +394,24 @@ Task<Result<std::unique_ptr<GuestExec>>> ListeningChannel::startExec(ProcessSpec
   const std::uint64_t id = nextExecId_++;
   const auto key = randomBytes(kExecKeyBytes);
   GS_CO_TRY(auto payload, encodeStartExec(id, key, spec));
+  co_return co_await connectExec(id, key, std::move(payload), spec.terminal ? ExecStreams::kTerminal : ExecStreams::kPipes,
+                                 deadline);
+}
+
+Task<Result<std::unique_ptr<GuestExec>>> ListeningChannel::attachSession(AttachSpec spec, Deadline deadline) {
+  const Call call(*this);
+  const std::uint64_t id = nextExecId_++;
+  const auto key = randomBytes(kExecKeyBytes);
+  GS_CO_TRY(auto payload, encodeAttachSession(id, key, spec));
   GS_CO_CHECK(co_await connectedBy(deadline));
-  PendingEntry entry(*this, id, key);
+  GS_CO_CHECK(checkKeepsSessions());
+  co_return co_await connectExec(id, key, std::move(payload), ExecStreams::kPipes, deadline);
+}
+
+Task<Result<std::unique_ptr<GuestExec>>> ListeningChannel::connectExec(std::uint64_t id, std::string key, std::string payload,
+                                                                       ExecStreams streams, Deadline deadline) {
+  GS_CO_CHECK(co_await connectedBy(deadline));
+  PendingEntry entry(*this, id, std::move(key));
   auto& exec = entry.get();
   const auto control = control_;
   GS_CO_CHECK(co_await withDeadline(deadline, "asking the guest for a process", control->writeFrame(std::move(payload))));
@@ -387,7 +422,70 @@ Task<Result<std::unique_ptr<GuestExec>>> ListeningChannel::startExec(ProcessSpec
     co_await exec.resolved.waitUntil(deadline);
   }
   if (exec.failure) co_return fail(std::move(*exec.failure));
-  co_return co_await withDeadline(deadline, "starting the process", beginExec(exec.connection, spec.terminal ? ExecStreams::kTerminal : ExecStreams::kPipes));
+  co_return co_await withDeadline(deadline, "starting the process", beginExec(exec.connection, streams));
+}
+
+Status ListeningChannel::checkKeepsSessions() const {
+  if (state_.keepsSessions) return {};
+  return fail(makeError(ErrorCode::kFailedPrecondition, "the sandbox was started by an older version, which keeps no sessions")
+                  .withReason("reattach_unsupported")
+                  .withFix("stop the sandbox and start it again"));
+}
+
+void ListeningChannel::takeAnswer(std::uint64_t nonce, Answer answer) {
+  const auto found = answers_.find(nonce);
+  // Unknown: one whose deadline has passed here.
+  if (found == answers_.end()) return;
+  found->second = std::move(answer);
+  changed_.notifyAll();
+}
+
+Task<Result<ListeningChannel::Answer>> ListeningChannel::ask(Question& question, std::string payload, std::string what,
+                                                             Deadline deadline) {
+  const auto control = control_;
+  if (closed_) co_return fail(closedError());
+  if (!control) co_return fail(ErrorCode::kUnavailable, "the sandbox's guest is not connected");
+  GS_CO_CHECK(co_await withDeadline(deadline, what, control->writeFrame(std::move(payload))));
+  while (std::holds_alternative<std::monostate>(question.answer())) {
+    if (closed_) co_return fail(closedError());
+    if (control_ != control) co_return fail(ErrorCode::kUnavailable, "the sandbox's guest went away");
+    if (deadline.expired()) co_return fail(ErrorCode::kDeadlineExceeded, what + " took too long");
+    co_await changed_.waitUntil(deadline);
+  }
+  co_return std::move(question.answer());
+}
+
+Task<Result<std::vector<SessionSummary>>> ListeningChannel::listSessions(Deadline deadline) {
+  const Call call(*this);
+  GS_CO_CHECK(co_await connectedBy(deadline));
+  GS_CO_CHECK(checkKeepsSessions());
+  std::vector<SessionSummary> out;
+  // A guest that never comes to an end is left there.
+  while (out.size() < kMostSessions) {
+    Question question(*this);
+    const std::string after = out.empty() ? "" : out.back().id;
+    GS_CO_TRY(auto answer, co_await ask(question, encodeListSessions(question.nonce(), after), "listing the sessions", deadline));
+    auto* list = std::get_if<SessionList>(&answer);
+    if (list == nullptr) co_return fail(ErrorCode::kDataLoss, "the guest gave another answer than a list");
+    const auto count = list->sessions.size();
+    std::move(list->sessions.begin(), list->sessions.end(), std::back_inserter(out));
+    if (count < kMostListedSessions) break;
+  }
+  if (out.size() > kMostSessions) out.resize(kMostSessions);
+  co_return out;
+}
+
+Task<Status> ListeningChannel::endSession(std::string id, SessionClaim claim, Deadline deadline) {
+  const Call call(*this);
+  GS_CO_CHECK(co_await connectedBy(deadline));
+  GS_CO_CHECK(checkKeepsSessions());
+  Question question(*this);
+  GS_CO_TRY(auto payload, encodeEndSession(question.nonce(), id, claim));
+  GS_CO_TRY(const auto answer, co_await ask(question, std::move(payload), "ending the session", deadline));
+  const auto* ending = std::get_if<SessionEnding>(&answer);
+  if (ending == nullptr) co_return fail(ErrorCode::kDataLoss, "the guest gave another answer than whether it ends");
+  if (!ending->found) co_return fail(ErrorCode::kNotFound, "there is no such session, or not any more");
+  co_return Status();
 }
 
 Task<Result<std::shared_ptr<GuestConnection>>> ListeningChannel::startFiles(Deadline deadline) {
@@ -461,19 +559,10 @@ Task<Result<OutputChunk>> ListeningChannel::readOutput(std::uint64_t offset, Dea
 
 Task<Result<std::chrono::microseconds>> ListeningChannel::ping(Deadline deadline) {
   const Call call(*this);
-  const auto control = control_;
-  if (closed_) co_return fail(closedError());
-  if (!control) co_return fail(ErrorCode::kUnavailable, "the sandbox's guest is not connected");
-  const auto nonce = randomNumber();
-  const PendingPing pending(*this, nonce);
+  Question question(*this);
   const auto start = std::chrono::steady_clock::now();
-  GS_CO_CHECK(co_await withDeadline(deadline, "the guest's answer to a ping", control->writeFrame(encodePing(nonce))));
-  while (pings_.contains(nonce)) {
-    if (closed_) co_return fail(closedError());
-    if (control_ != control) co_return fail(ErrorCode::kUnavailable, "the sandbox's guest went away");
-    if (deadline.expired()) co_return fail(ErrorCode::kDeadlineExceeded, "the guest's answer to a ping took too long");
-    co_await changed_.waitUntil(deadline);
-  }
+  GS_CO_TRY([[maybe_unused]] const auto answer,
+            co_await ask(question, encodePing(question.nonce()), "the guest's answer to a ping", deadline));
   co_return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - start);
 }
 

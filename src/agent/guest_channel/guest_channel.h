@@ -28,8 +28,10 @@ namespace gs {
 class GuestExec {
  public:
   virtual ~GuestExec() = default;
-  // Inside the sandbox; 0 when the process could not be started: then next() gives the exit at once.
+  // Inside the sandbox; 0 when the process could not be started, then next() gives the exit at once, and for sessions.
   [[nodiscard]] virtual int pid() const = 0;
+  // Of a session that outlives its connection (SessionSpec), by a guest that can keep one; nothing: it ends with close().
+  [[nodiscard]] virtual const std::optional<SessionStart>& session() const = 0;
   // What comes next: output in order within each stream, then the exit, after which calls are kFailedPrecondition.
   // kUnavailable when the sandbox or its guest went away, kDataLoss when the guest broke the protocol; no exit is known
   // then. Not reading stops the process once the buffers are full (a few hundred KiB), and nothing else.
@@ -45,7 +47,13 @@ class GuestExec {
   // Of its terminal; next() tells when it has that size. Without a terminal: kFailedPrecondition; outside 1..10,000:
   // kInvalidArgument. Waits behind stdin that has not been read.
   [[nodiscard]] virtual Task<Status> resize(TerminalSize size) = 0;
-  // Drops the connection: a process still running gets SIGHUP, then SIGKILL after two seconds. Repeat is harmless.
+  // All output before this offset has arrived where it is going; the guest may drop it. One that was never sent breaks the
+  // connection. Sessions only, as the next.
+  [[nodiscard]] virtual Task<Status> ack(std::uint64_t offset) = 0;
+  // Before close(): nobody comes back. Both wait behind stdin that has not been read.
+  [[nodiscard]] virtual Task<Status> leave(SessionLeave how) = 0;
+  // Drops the connection: a process still running gets SIGHUP, then SIGKILL after two seconds; a session that outlives its
+  // connection goes on (SessionSpec). Repeat is harmless.
   virtual void close() = 0;
 };
 
@@ -82,6 +90,14 @@ class GuestChannel {
   // Closing it, or letting it go, ends the operation. kFailedPrecondition: the gate is closed, or the guest is older than
   // file operations (reason files_unsupported); otherwise as startExec.
   [[nodiscard]] virtual Task<Result<std::shared_ptr<GuestConnection>>> startFiles(Deadline deadline) = 0;
+  // Another connection to a session. kNotFound: unknown, forgotten, or another owner's; kFailedPrecondition: somebody else
+  // writes (session_in_use), or the guest is too old (reattach_unsupported); kResourceExhausted: eight viewers;
+  // otherwise as startExec().
+  [[nodiscard]] virtual Task<Result<std::unique_ptr<GuestExec>>> attachSession(AttachSpec spec, Deadline deadline) = 0;
+  // All of them, by id. kFailedPrecondition: the guest is too old; kUnavailable; kDeadlineExceeded.
+  [[nodiscard]] virtual Task<Result<std::vector<SessionSummary>>> listSessions(Deadline deadline) = 0;
+  // Hangs it up, or forgets one that has ended. kNotFound: as for attachSession(), also on a repeat; else as listSessions().
+  [[nodiscard]] virtual Task<Status> endSession(std::string id, SessionClaim claim, Deadline deadline) = 0;
 
   // Asks the guest to end the workload: SIGTERM, then SIGKILL after `grace` (at most ten minutes). Returns when asked;
   // waitWorkloadExit() tells the end. Repeat: the shorter grace counts. No workload: no effect. kUnavailable: not

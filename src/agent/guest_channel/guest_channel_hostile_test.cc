@@ -296,5 +296,74 @@ TEST_F(HostileExecTest, NothingComesAfterTheExit) {
   EXPECT_EQ(run((*played_.exec)->next()).error().code, ErrorCode::kFailedPrecondition);
 }
 
+class HostileListTest : public HostileGuestTest {
+ protected:
+  // Asks for the sessions; `answer` makes the guest's answer to each question.
+  Result<std::vector<SessionSummary>> list(std::function<pb::GuestFrame(std::uint64_t nonce)> answer) {
+    pb::GuestFrame first = hello();
+    first.mutable_hello()->add_features("sessions");
+    control_ = dialWith(frameOf(first));
+    EXPECT_TRUE(run(channel_->waitConnected(soon())));
+    TaskGroup guest(loop_.get_executor());
+    guest.spawn("guest", play(control_.get(), std::move(answer)));
+    auto listed = run(channel_->listSessions(Deadline::after(Millis(2'000))));
+    run(guest.cancelAndJoin());
+    return listed;
+  }
+  Task<void> play(ByteStream* stream, std::function<pb::GuestFrame(std::uint64_t)> answer) {
+    GuestFrameParser parser;
+    while (true) {
+      const auto count = co_await stream->readSome(parser.prepare());
+      if (!count || *count == 0) co_return;
+      parser.commit(*count);
+      while (const auto payload = parser.next()) {
+        pb::AgentFrame asked;
+        EXPECT_TRUE(asked.ParseFromArray(payload->data(), static_cast<int>(payload->size())));
+        ++questions_;
+        if (!co_await stream->write(frameOf(answer(asked.list_sessions().nonce())))) co_return;
+      }
+    }
+  }
+  static pb::GuestFrame sessions(std::uint64_t nonce, int count) {
+    pb::GuestFrame frame;
+    frame.mutable_session_list()->set_nonce(nonce);
+    for (int i = 0; i < count; ++i) frame.mutable_session_list()->add_sessions()->set_session_id("ses_same");
+    return frame;
+  }
+  Stream control_;
+  int questions_ = 0;
+};
+
+TEST_F(HostileListTest, AListWithoutAnEndIsLeftAtItsLimit) {
+  const auto listed = list([](std::uint64_t nonce) { return sessions(nonce, 150); });
+  ASSERT_TRUE(listed);
+  EXPECT_EQ(listed->size(), 600U);
+  EXPECT_EQ(questions_, 4);
+}
+
+TEST_F(HostileListTest, MoreAtOnceThanAllowedLosesTheConnection) {
+  EXPECT_EQ(list([](std::uint64_t nonce) { return sessions(nonce, 151); }).error().code, ErrorCode::kUnavailable);
+}
+
+TEST_F(HostileListTest, AnotherAnswerThanWasAskedForIsNone) {
+  EXPECT_EQ(list([](std::uint64_t nonce) {
+              pb::GuestFrame frame;
+              frame.mutable_pong()->set_nonce(nonce);
+              return frame;
+            }).error().code,
+            ErrorCode::kDataLoss);
+}
+
+TEST_F(HostileListTest, AnAnswerToNobodyIsWaitedThrough) {
+  EXPECT_EQ(list([](std::uint64_t nonce) { return sessions(nonce + 1, 1); }).error().code, ErrorCode::kDeadlineExceeded);
+}
+
+TEST_F(HostileGuestTest, AGuestThatKeepsNoSessionsIsNotAskedForThem) {
+  const auto control = dialWith(frameOf(hello()));
+  EXPECT_EQ(run(channel_->listSessions(soon())).error().reason, "reattach_unsupported");
+  EXPECT_EQ(run(channel_->attachSession({"ses_one", {}, "", {}, {}}, soon())).error().reason, "reattach_unsupported");
+  EXPECT_EQ(run(channel_->endSession("ses_one", {}, soon())).error().reason, "reattach_unsupported");
+}
+
 }  // namespace
 }  // namespace gs

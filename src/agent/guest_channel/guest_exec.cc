@@ -25,16 +25,24 @@ class ConnectedExec final : public GuestExec {
  public:
   ConnectedExec(std::shared_ptr<GuestConnection> connection, ExecStreams streams, int pid, std::optional<ProcessExit> failure)
       : state_(std::make_shared<State>(State{std::move(connection), std::move(failure)})), streams_(streams), pid_(pid) {}
+  ConnectedExec(std::shared_ptr<GuestConnection> connection, SessionStart session)
+      : state_(std::make_shared<State>(State{std::move(connection), {}})),
+        streams_(session.terminal ? ExecStreams::kTerminal : ExecStreams::kPipes),
+        pid_(0),
+        session_(std::move(session)) {}
   ~ConnectedExec() override { state_->connection->close(); }
   ConnectedExec(const ConnectedExec&) = delete;
   ConnectedExec& operator=(const ConnectedExec&) = delete;
 
   [[nodiscard]] int pid() const override { return pid_; }
+  [[nodiscard]] const std::optional<SessionStart>& session() const override { return session_; }
   Task<Result<ExecEvent>> next() override { return nextEvent(state_); }
   Task<Status> write(std::string data) override { return writeStdin(state_, std::move(data)); }
   Task<Status> writeEof() override { return writeStdinEof(state_); }
   Task<Status> signal(int number) override { return sendSignal(state_, number); }
   Task<Status> resize(TerminalSize size) override { return sendSize(state_, streams_, size); }
+  Task<Status> ack(std::uint64_t offset) override { return state_->connection->writeFrame(encodeExecOutputAck(offset)); }
+  Task<Status> leave(SessionLeave how) override { return state_->connection->writeFrame(encodeExecLeave(how)); }
   void close() override { state_->connection->close(); }
 
  private:
@@ -60,6 +68,12 @@ class ConnectedExec final : public GuestExec {
         if (!err->data.empty()) co_return std::move(*err);
       } else if (const auto* size = std::get_if<TerminalSize>(&frame)) {
         co_return *size;
+      } else if (const auto* input = std::get_if<ExecInputAck>(&frame)) {
+        co_return *input;
+      } else if (const auto* cut = std::get_if<SessionCut>(&frame)) {
+        state->ended = true;
+        state->connection->close();
+        co_return *cut;
       } else if (auto* exit = std::get_if<ProcessExit>(&frame)) {
         state->ended = true;
         state->connection->close();
@@ -101,6 +115,7 @@ class ConnectedExec final : public GuestExec {
   StatePtr state_;
   ExecStreams streams_;
   int pid_;
+  std::optional<SessionStart> session_;
 };
 
 }  // namespace
@@ -109,6 +124,9 @@ Task<Result<std::unique_ptr<GuestExec>>> beginExec(std::shared_ptr<GuestConnecti
   GS_CO_TRY(auto frame, co_await readExecFrame(connection));
   if (const auto* started = std::get_if<ExecStarted>(&frame)) {
     co_return std::make_unique<ConnectedExec>(std::move(connection), streams, started->pid, std::nullopt);
+  }
+  if (auto* session = std::get_if<SessionStart>(&frame)) {
+    co_return std::make_unique<ConnectedExec>(std::move(connection), std::move(*session));
   }
   if (auto* exit = std::get_if<ProcessExit>(&frame)) {
     connection->close();

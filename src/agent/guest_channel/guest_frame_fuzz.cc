@@ -27,12 +27,24 @@ void decode(std::string_view payload) {
       checkExit(hello->workload.exit);
     } else if (const auto* attach = std::get_if<gs::ExecAttach>(&*frame)) {
       if (attach->key.size() != gs::kExecKeyBytes) std::abort();
+    } else if (const auto* list = std::get_if<gs::SessionList>(&*frame)) {
+      if (list->sessions.size() > gs::kMostListedSessions) std::abort();
+      for (const auto& session : list->sessions) {
+        checkText(session.id, 64 + 16);
+        checkText(session.owner, 64 + 16);
+        checkText(session.program, 128 + 16);
+        checkExit(session.exit);
+        if (session.age.count() < 0) std::abort();
+      }
     } else if (const auto* failed = std::get_if<gs::ExecFailed>(&*frame)) {
       checkText(failed->error.message, 1024 + 64);
     }
   }
   if (const auto frame = gs::decodeExecFrame(payload)) {
     if (const auto* exit = std::get_if<gs::ProcessExit>(&*frame)) checkExit(*exit);
+    if (const auto* start = std::get_if<gs::SessionStart>(&*frame); start && start->terminal && !gs::isTerminalSize(*start->terminal)) {
+      std::abort();
+    }
   }
 }
 

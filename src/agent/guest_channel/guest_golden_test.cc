@@ -126,6 +126,53 @@ pb::ExecExit execExit() {
   return exit;
 }
 
+pb::SessionSpec sessionSpec() {
+  pb::SessionSpec spec;
+  spec.set_session_id("ses_0123456789abcdefghjk");
+  spec.set_owner("usr_0123456789abcdefghjk");
+  spec.set_client("cli-1");
+  spec.set_lifetime(pb::SessionSpec::LIFETIME_GRACE);
+  spec.set_grace_ms(60'000);
+  return spec;
+}
+
+pb::SessionInfo sessionInfo() {
+  pb::SessionInfo info;
+  info.set_session_id("ses_0123456789abcdefghjk");
+  info.set_owner("usr_0123456789abcdefghjk");
+  info.set_program("top");
+  *info.mutable_terminal() = terminalSize();
+  info.set_lifetime(pb::SessionSpec::LIFETIME_DETACHED);
+  info.set_state(pb::SessionInfo::STATE_ENDED);
+  info.set_viewers(2);
+  info.set_output_bytes(123'456);
+  *info.mutable_exit() = execExit();
+  info.set_age_ms(5'000);
+  return info;
+}
+
+pb::SessionAttached sessionAttached() {
+  pb::SessionAttached attached;
+  attached.set_pid(7);
+  attached.set_output_offset(4'096);
+  attached.set_input_offset(17);
+  *attached.mutable_terminal() = terminalSize();
+  return attached;
+}
+
+pb::AttachSession attachSession() {
+  pb::AttachSession attach;
+  attach.set_exec_id(0x1122334455667788);
+  attach.set_key("0123456789abcdef");
+  attach.set_session_id("ses_0123456789abcdefghjk");
+  attach.set_owner("usr_0123456789abcdefghjk");
+  attach.set_any_owner(true);
+  attach.set_client("cli-1");
+  attach.set_mode(pb::AttachSession::MODE_TAKE_OVER);
+  attach.set_output_offset(4'096);
+  return attach;
+}
+
 template <class Message>
 Message numbered(void (Message::*set)(std::uint64_t)) {
   Message message;
@@ -169,7 +216,36 @@ Goldens makeGoldens() {
   const auto read = numbered<pb::ReadOutput>(&pb::ReadOutput::set_offset);
   put("ReadOutput", read);
 
+  pb::ListSessions listSessions;
+  listSessions.set_nonce(9);
+  listSessions.set_after("ses_0123456789abcdefghjk");
+  pb::SessionList sessionList;
+  sessionList.set_nonce(9);
+  *sessionList.add_sessions() = sessionInfo();
+  pb::EndSession endSession;
+  endSession.set_nonce(10);
+  endSession.set_session_id("ses_0123456789abcdefghjk");
+  endSession.set_owner("usr_0123456789abcdefghjk");
+  pb::SessionEnding sessionEnding;
+  sessionEnding.set_nonce(10);
+  sessionEnding.set_found(true);
+  put("SessionSpec", sessionSpec());
+  put("SessionInfo", sessionInfo());
+  put("SessionAttached", sessionAttached());
+  put("AttachSession", attachSession());
+  put("ListSessions", listSessions);
+  put("SessionList", sessionList);
+  put("EndSession", endSession);
+  put("SessionEnding", sessionEnding);
+
   pb::GuestFrame up;
+  *up.mutable_session_list() = sessionList;
+  put("GuestFrame.session_list", up);
+  *up.mutable_session_ending() = sessionEnding;
+  put("GuestFrame.session_ending", up);
+  *up.mutable_hello() = guestHello();
+  up.mutable_hello()->add_features("sessions");
+  put("GuestFrame.hello.features", up);
   *up.mutable_hello() = guestHello();
   put("GuestFrame.hello", up);
   *up.mutable_gate_opened() = gateOpened();
@@ -195,6 +271,15 @@ Goldens makeGoldens() {
   put("AgentFrame.start_exec", down);
   *down.mutable_start_exec()->mutable_terminal() = terminalSize();
   put("AgentFrame.start_exec.terminal", down);
+  down.mutable_start_exec()->clear_terminal();
+  *down.mutable_start_exec()->mutable_session() = sessionSpec();
+  put("AgentFrame.start_exec.session", down);
+  *down.mutable_attach_session() = attachSession();
+  put("AgentFrame.attach_session", down);
+  *down.mutable_list_sessions() = listSessions;
+  put("AgentFrame.list_sessions", down);
+  *down.mutable_end_session() = endSession;
+  put("AgentFrame.end_session", down);
   *down.mutable_start_files() = startFiles();
   put("AgentFrame.start_files", down);
   *down.mutable_stop_workload() = stop;
@@ -223,6 +308,16 @@ Goldens makeGoldens() {
   put("ExecFrame.resized", exec);
   *exec.mutable_exit() = execExit();
   put("ExecFrame.exit", exec);
+  *exec.mutable_attached() = sessionAttached();
+  put("ExecFrame.attached", exec);
+  exec.set_output_ack(65'536);
+  put("ExecFrame.output_ack", exec);
+  exec.set_input_ack(32'768);
+  put("ExecFrame.input_ack", exec);
+  exec.set_leave(pb::LEAVE_DETACH);
+  put("ExecFrame.leave", exec);
+  exec.set_cut(pb::CUT_TOO_SLOW);
+  put("ExecFrame.cut", exec);
   return goldens;
 }
 
@@ -279,6 +374,42 @@ TEST(GuestGolden, ExecFramesDecodeToTheirValues) {
   for (const char* ours : {"ExecFrame.stdin_data", "ExecFrame.stdin_eof", "ExecFrame.signal"}) {
     EXPECT_EQ(decodeExecFrame(golden(ours)).error().code, ErrorCode::kDataLoss) << ours;
   }
+}
+
+TEST(GuestGolden, SessionFramesDecodeToTheirValues) {
+  EXPECT_TRUE(std::get<GuestHello>(decodeGuestFrame(golden("GuestFrame.hello.features")).value()).keepsSessions);
+  EXPECT_FALSE(std::get<GuestHello>(decodeGuestFrame(golden("GuestFrame.hello")).value()).keepsSessions);
+  const auto list = std::get<SessionList>(decodeGuestFrame(golden("GuestFrame.session_list")).value());
+  EXPECT_EQ(list.nonce, 9U);
+  ASSERT_EQ(list.sessions.size(), 1U);
+  EXPECT_EQ(list.sessions.front(),
+            (SessionSummary{"ses_0123456789abcdefghjk", "usr_0123456789abcdefghjk", "top", TerminalSize{50, 132}, SessionLifetime::kDetached,
+                            SessionSummary::State::kEnded, 2, 123'456, ProcessExit{3, 15, "no such program"}, Millis(5'000)}));
+  EXPECT_TRUE(std::get<SessionEnding>(decodeGuestFrame(golden("GuestFrame.session_ending")).value()).found);
+  const auto start = std::get<SessionStart>(decodeExecFrame(golden("ExecFrame.attached")).value());
+  EXPECT_EQ(start.outputOffset, 4'096U);
+  EXPECT_EQ(start.inputOffset, 17U);
+  EXPECT_EQ(start.terminal, (TerminalSize{50, 132}));
+  EXPECT_EQ(std::get<ExecInputAck>(decodeExecFrame(golden("ExecFrame.input_ack")).value()).offset, 32'768U);
+  EXPECT_EQ(std::get<SessionCut>(decodeExecFrame(golden("ExecFrame.cut")).value()), SessionCut::kTooSlow);
+  for (const char* ours : {"ExecFrame.output_ack", "ExecFrame.leave"}) {
+    EXPECT_EQ(decodeExecFrame(golden(ours)).error().code, ErrorCode::kDataLoss) << ours;
+  }
+}
+
+TEST(GuestGolden, SessionRequestsAreEncodedAsRecorded) {
+  ProcessSpec spec{{"sh", "-c", "echo ü"}, {"A=b"}, "/work", "app:1000"};
+  spec.session = SessionSpec{"ses_0123456789abcdefghjk", "usr_0123456789abcdefghjk", "cli-1", SessionLifetime::kGrace, Millis(60'000)};
+  EXPECT_EQ(encodeStartExec(0x1122334455667788, "0123456789abcdef", spec).value(), golden("AgentFrame.start_exec.session"));
+  const AttachSpec attach{"ses_0123456789abcdefghjk", {"usr_0123456789abcdefghjk", SessionClaim::Reach::kAll}, "cli-1",
+                          AttachSpec::Mode::kTakeOver, 4'096};
+  EXPECT_EQ(encodeAttachSession(0x1122334455667788, "0123456789abcdef", attach).value(), golden("AgentFrame.attach_session"));
+  EXPECT_EQ(encodeListSessions(9, "ses_0123456789abcdefghjk"), golden("AgentFrame.list_sessions"));
+  EXPECT_EQ(encodeEndSession(10, "ses_0123456789abcdefghjk", {"usr_0123456789abcdefghjk", {}}).value(), golden("AgentFrame.end_session"));
+  EXPECT_EQ(encodeExecOutputAck(65'536), golden("ExecFrame.output_ack"));
+  EXPECT_EQ(encodeExecLeave(SessionLeave::kDetach), golden("ExecFrame.leave"));
+  spec.session->owner = std::string(65, 'x');
+  EXPECT_EQ(encodeStartExec(1, "0123456789abcdef", spec).error().code, ErrorCode::kInvalidArgument);
 }
 
 TEST(GuestGolden, WhatTheAgentSaysIsEncodedAsRecorded) {

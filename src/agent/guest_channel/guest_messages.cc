@@ -18,6 +18,9 @@ constexpr std::int64_t kMaxGraceMs = 600'000;
 constexpr int kLastSignal = 64;
 constexpr std::uint64_t kMaxOutputOffset = 1ULL << 62;
 constexpr std::size_t kMaxOutputRecordBytes = 16 * 1024;
+constexpr std::size_t kMaxSessionText = 64;
+constexpr std::size_t kMaxProgramBytes = 128;
+constexpr std::int64_t kMaxSessionGraceMs = 3'600'000;
 
 // RFC 3629; protobuf strings must be that, or the guest could not read the frame.
 bool isUtf8(std::string_view text) {
@@ -151,8 +154,76 @@ Error refusal(const pb::ExecFailed& failed) {
   switch (failed.kind()) {
     case pb::ExecFailed::KIND_INVALID: return makeError(ErrorCode::kFailedPrecondition, std::move(message));
     case pb::ExecFailed::KIND_BUSY: return makeError(ErrorCode::kResourceExhausted, std::move(message));
+    case pb::ExecFailed::KIND_NOT_FOUND: return makeError(ErrorCode::kNotFound, "there is no such session, or not any more");
+    case pb::ExecFailed::KIND_CONFLICT:
+      return makeError(ErrorCode::kFailedPrecondition, "another client writes to the session")
+          .withReason("session_in_use")
+          .withFix("take it over (mode take_over), or only watch it (mode view)");
     default: return makeError(ErrorCode::kInternal, std::move(message));
   }
+}
+
+Status checkSessionText(std::string_view text, std::string_view what) {
+  GS_CHECK(checkText(text, what));
+  if (text.size() <= kMaxSessionText) return {};
+  return fail(ErrorCode::kInvalidArgument, fmt::format("{} has {} bytes; at most 64", what, text.size()));
+}
+
+Status fill(pb::SessionSpec& out, const SessionSpec& spec) {
+  GS_CHECK(checkSessionText(spec.id, "the session's id"));
+  GS_CHECK(checkSessionText(spec.owner, "the session's owner"));
+  GS_CHECK(checkSessionText(spec.client, "the client's name"));
+  out.set_session_id(spec.id);
+  out.set_owner(spec.owner);
+  out.set_client(spec.client);
+  out.set_lifetime(static_cast<pb::SessionSpec::Lifetime>(spec.lifetime));
+  out.set_grace_ms(static_cast<std::uint32_t>(std::clamp<std::int64_t>(spec.grace.count(), 0, kMaxSessionGraceMs)));
+  return {};
+}
+
+template <class Message>
+Result<std::optional<TerminalSize>> decodeTerminal(const Message& message) {
+  if (!message.has_terminal()) return std::optional<TerminalSize>();
+  const TerminalSize size{message.terminal().rows(), message.terminal().columns()};
+  if (!isTerminalSize(size)) return fail(ErrorCode::kDataLoss, "the guest reports a terminal size that cannot be");
+  return std::optional(size);
+}
+
+Result<SessionSummary> decodeSummary(const pb::SessionInfo& info) {
+  SessionSummary out;
+  out.id = cleaned(info.session_id(), kMaxSessionText);
+  out.owner = cleaned(info.owner(), kMaxSessionText);
+  out.program = cleaned(info.program(), kMaxProgramBytes);
+  GS_TRY(out.terminal, decodeTerminal(info));
+  switch (info.lifetime()) {
+    case pb::SessionSpec::LIFETIME_GRACE: out.lifetime = SessionLifetime::kGrace; break;
+    case pb::SessionSpec::LIFETIME_DETACHED: out.lifetime = SessionLifetime::kDetached; break;
+    default: break;
+  }
+  switch (info.state()) {
+    case pb::SessionInfo::STATE_WAITING: out.state = SessionSummary::State::kWaiting; break;
+    case pb::SessionInfo::STATE_DETACHED: out.state = SessionSummary::State::kDetached; break;
+    case pb::SessionInfo::STATE_ENDED: out.state = SessionSummary::State::kEnded; break;
+    default: break;
+  }
+  out.viewers = info.viewers();
+  out.outputBytes = info.output_bytes();
+  GS_TRY(out.exit, decodeExit(info.exit().exit_code(), info.exit().signal(), info.exit().start_error()));
+  // A hundred years, so that whoever subtracts it from a clock stays in range.
+  out.age = Millis(static_cast<std::int64_t>(std::min<std::uint64_t>(info.age_ms(), 3'155'760'000'000)));
+  return out;
+}
+
+Result<SessionList> decodeList(const pb::SessionList& list) {
+  if (static_cast<std::size_t>(list.sessions_size()) > kMostListedSessions) {
+    return fail(ErrorCode::kDataLoss, "the guest lists more sessions at once than it may");
+  }
+  SessionList out{.nonce = list.nonce(), .sessions = {}};
+  for (const auto& info : list.sessions()) {
+    GS_TRY(auto summary, decodeSummary(info));
+    out.sessions.push_back(std::move(summary));
+  }
+  return out;
 }
 
 }  // namespace
@@ -175,7 +246,8 @@ Result<GuestFrame> decodeGuestFrame(std::string_view payload) {
                         .workload = std::move(workload),
                         .servesFiles = hello.serves_files(),
                         .outputRun = hello.output().run(),
-                        .outputEnd = hello.output().end()};
+                        .outputEnd = hello.output().end(),
+                        .keepsSessions = std::ranges::find(hello.features(), "sessions") != hello.features().end()};
     }
     case pb::GuestFrame::kGateOpened: {
       GS_TRY(auto workload, decodeWorkload(frame.gate_opened()));
@@ -198,6 +270,12 @@ Result<GuestFrame> decodeGuestFrame(std::string_view payload) {
       GS_TRY(auto records, decodeOutput(frame.output()));
       return records;
     }
+    case pb::GuestFrame::kSessionList: {
+      GS_TRY(auto list, decodeList(frame.session_list()));
+      return list;
+    }
+    case pb::GuestFrame::kSessionEnding:
+      return SessionEnding{.nonce = frame.session_ending().nonce(), .found = frame.session_ending().found()};
     case pb::GuestFrame::FRAME_NOT_SET: break;
   }
   return std::monostate{};
@@ -223,10 +301,21 @@ Result<ExecFrame> decodeExecFrame(std::string_view payload) {
       if (!isTerminalSize(size)) return fail(ErrorCode::kDataLoss, "the guest reports a terminal size that cannot be");
       return size;
     }
+    case pb::ExecFrame::kAttached: {
+      GS_TRY(auto terminal, decodeTerminal(frame.attached()));
+      return SessionStart{.outputOffset = frame.attached().output_offset(),
+                          .inputOffset = frame.attached().input_offset(),
+                          .terminal = terminal};
+    }
+    case pb::ExecFrame::kInputAck: return ExecInputAck{.offset = frame.input_ack()};
+    case pb::ExecFrame::kCut:
+      return frame.cut() == pb::CUT_TOO_SLOW ? SessionCut::kTooSlow : SessionCut::kTakenOver;
     // The agent's own cases; from the guest they mean nothing.
     case pb::ExecFrame::kStdinData:
     case pb::ExecFrame::kStdinEof:
     case pb::ExecFrame::kResize:
+    case pb::ExecFrame::kOutputAck:
+    case pb::ExecFrame::kLeave:
     case pb::ExecFrame::kSignal: return fail(ErrorCode::kDataLoss, "the guest sent a frame that only the agent sends");
     case pb::ExecFrame::FRAME_NOT_SET: break;
   }
@@ -253,6 +342,43 @@ Result<std::string> encodeStartExec(std::uint64_t execId, std::string_view key, 
   start.set_key(std::string(key));
   fill(*start.mutable_process(), spec);
   if (spec.terminal) fill(*start.mutable_terminal(), *spec.terminal);
+  if (spec.session) GS_CHECK(fill(*start.mutable_session(), *spec.session));
+  return serialized(frame);
+}
+
+Result<std::string> encodeAttachSession(std::uint64_t execId, std::string_view key, const AttachSpec& spec) {
+  GS_CHECK(checkSessionText(spec.id, "the session's id"));
+  GS_CHECK(checkSessionText(spec.claim.owner, "the session's owner"));
+  GS_CHECK(checkSessionText(spec.client, "the client's name"));
+  pb::AgentFrame frame;
+  auto& attach = *frame.mutable_attach_session();
+  attach.set_exec_id(execId);
+  attach.set_key(std::string(key));
+  attach.set_session_id(spec.id);
+  attach.set_owner(spec.claim.owner);
+  attach.set_any_owner(spec.claim.reach == SessionClaim::Reach::kAll);
+  attach.set_client(spec.client);
+  attach.set_mode(static_cast<pb::AttachSession::Mode>(static_cast<int>(spec.mode) + 1));
+  if (spec.outputOffset) attach.set_output_offset(*spec.outputOffset);
+  return serialized(frame);
+}
+
+std::string encodeListSessions(std::uint64_t nonce, std::string_view after) {
+  pb::AgentFrame frame;
+  frame.mutable_list_sessions()->set_nonce(nonce);
+  frame.mutable_list_sessions()->set_after(std::string(after));
+  return frame.SerializeAsString();
+}
+
+Result<std::string> encodeEndSession(std::uint64_t nonce, std::string_view id, const SessionClaim& claim) {
+  GS_CHECK(checkSessionText(id, "the session's id"));
+  GS_CHECK(checkSessionText(claim.owner, "the session's owner"));
+  pb::AgentFrame frame;
+  auto& end = *frame.mutable_end_session();
+  end.set_nonce(nonce);
+  end.set_session_id(std::string(id));
+  end.set_owner(claim.owner);
+  end.set_any_owner(claim.reach == SessionClaim::Reach::kAll);
   return serialized(frame);
 }
 
@@ -297,6 +423,18 @@ std::string encodeExecStdinEof() {
 std::string encodeExecResize(TerminalSize size) {
   pb::ExecFrame frame;
   fill(*frame.mutable_resize(), size);
+  return frame.SerializeAsString();
+}
+
+std::string encodeExecOutputAck(std::uint64_t offset) {
+  pb::ExecFrame frame;
+  frame.set_output_ack(offset);
+  return frame.SerializeAsString();
+}
+
+std::string encodeExecLeave(SessionLeave how) {
+  pb::ExecFrame frame;
+  frame.set_leave(how == SessionLeave::kDetach ? pb::LEAVE_DETACH : pb::LEAVE_HANG_UP);
   return frame.SerializeAsString();
 }
 

@@ -16,6 +16,7 @@
 namespace gs {
 
 inline constexpr std::size_t kExecKeyBytes = 16;
+inline constexpr std::size_t kMostListedSessions = 150;  // in one answer
 
 struct GuestHello {
   std::uint32_t protocol = 0;
@@ -25,6 +26,7 @@ struct GuestHello {
   bool servesFiles = false;
   std::string outputRun{};
   std::uint64_t outputEnd = 0;
+  bool keepsSessions = false;
   friend bool operator==(const GuestHello&, const GuestHello&) = default;
 };
 struct GateOpened {
@@ -39,7 +41,7 @@ struct WorkloadExited {
 };
 struct ExecFailed {
   std::uint64_t execId = 0;
-  Error error;  // kFailedPrecondition, kResourceExhausted or kInternal
+  Error error;  // kFailedPrecondition, kResourceExhausted, kNotFound, kAlreadyExists (session_in_use) or kInternal
 };
 struct Pong {
   std::uint64_t nonce = 0;
@@ -51,12 +53,22 @@ struct ExecAttach {
 struct OutputRecords {
   std::vector<OutputRecord> records;  // at least one; offsets grow, and nothing is missing between them
 };
-using GuestFrame = std::variant<std::monostate, GuestHello, GateOpened, WorkloadExited, ExecFailed, Pong, ExecAttach, OutputRecords>;
+struct SessionList {
+  std::uint64_t nonce = 0;
+  std::vector<SessionSummary> sessions;  // at most kMostListedSessions
+};
+struct SessionEnding {
+  std::uint64_t nonce = 0;
+  bool found = false;
+};
+using GuestFrame = std::variant<std::monostate, GuestHello, GateOpened, WorkloadExited, ExecFailed, Pong, ExecAttach,
+                                OutputRecords, SessionList, SessionEnding>;
 
 struct ExecStarted {
   int pid = 0;
 };
-using ExecFrame = std::variant<std::monostate, ExecStarted, ExecStdout, ExecStderr, TerminalSize, ProcessExit>;
+using ExecFrame = std::variant<std::monostate, ExecStarted, SessionStart, ExecStdout, ExecStderr, TerminalSize, ExecInputAck,
+                               SessionCut, ProcessExit>;
 
 // kDataLoss: no such message, or a value outside of what the contract allows.
 [[nodiscard]] Result<GuestFrame> decodeGuestFrame(std::string_view payload);
@@ -66,6 +78,9 @@ using ExecFrame = std::variant<std::monostate, ExecStarted, ExecStdout, ExecStde
 [[nodiscard]] Result<std::string> encodeOpenGate(const GateSpec& spec);
 [[nodiscard]] Result<std::string> encodeStartExec(std::uint64_t execId, std::string_view key, const ProcessSpec& spec);
 [[nodiscard]] std::string encodeStartFiles(std::uint64_t id, std::string_view key);
+[[nodiscard]] Result<std::string> encodeAttachSession(std::uint64_t execId, std::string_view key, const AttachSpec& spec);
+[[nodiscard]] std::string encodeListSessions(std::uint64_t nonce, std::string_view after);
+[[nodiscard]] Result<std::string> encodeEndSession(std::uint64_t nonce, std::string_view id, const SessionClaim& claim);
 [[nodiscard]] std::string encodeStopWorkload(Millis grace);
 [[nodiscard]] std::string encodePing(std::uint64_t nonce);
 [[nodiscard]] std::string encodeReadOutput(std::uint64_t offset);
@@ -73,5 +88,7 @@ using ExecFrame = std::variant<std::monostate, ExecStarted, ExecStdout, ExecStde
 [[nodiscard]] std::string encodeExecStdinEof();
 [[nodiscard]] std::string encodeExecSignal(int number);
 [[nodiscard]] std::string encodeExecResize(TerminalSize size);
+[[nodiscard]] std::string encodeExecOutputAck(std::uint64_t offset);
+[[nodiscard]] std::string encodeExecLeave(SessionLeave how);
 
 }  // namespace gs

@@ -2,6 +2,7 @@
 // guest.proto, which says what each field means; users of the channel see nothing else of it.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -16,6 +17,31 @@ inline constexpr std::uint32_t kGuestProtocol = 1;
 inline constexpr int kExitCannotRun = 126;
 inline constexpr int kExitNotFound = 127;
 
+// Whose an exec is, and what becomes of it without a connection (SessionSpec of the protocol).
+enum class SessionLifetime : std::uint8_t { kConnection, kGrace, kDetached };
+struct SessionSpec {
+  std::string id;      // 1..64 bytes
+  std::string owner;   // opaque, at most 64 bytes, as the next
+  std::string client;
+  SessionLifetime lifetime = SessionLifetime::kConnection;
+  std::chrono::milliseconds grace{0};
+  friend bool operator==(const SessionSpec&, const SessionSpec&) = default;
+};
+
+// Who wants to see or end a session.
+struct SessionClaim {
+  std::string owner;
+  enum class Reach : std::uint8_t { kOwn, kAll } reach = Reach::kOwn;  // all: the owner is not compared
+  friend bool operator==(const SessionClaim&, const SessionClaim&) = default;
+};
+struct AttachSpec {
+  std::string id;
+  SessionClaim claim;
+  std::string client;
+  enum class Mode : std::uint8_t { kWrite, kTakeOver, kView } mode = Mode::kWrite;
+  std::optional<std::uint64_t> outputOffset;
+};
+
 // How a process is started inside the sandbox. Limits: 1..4,096 arguments of 48 KiB in all, 1,024 variables.
 struct ProcessSpec {
   std::vector<std::string> argv;  // empty, with a terminal: the user's login shell
@@ -23,6 +49,7 @@ struct ProcessSpec {
   std::string workingDir;        // absolute; empty: the image's
   std::string user;              // "name", "uid", "name:group", "uid:gid"; empty: root
   std::optional<TerminalSize> terminal{};  // execs only
+  std::optional<SessionSpec> session{};    // execs only
   friend bool operator==(const ProcessSpec&, const ProcessSpec&) = default;
 };
 
@@ -64,6 +91,7 @@ struct GuestState {
   bool servesFiles = false;    // it understands startFiles()
   std::string outputRun;         // kOutputRunBytes; empty: it keeps no output
   std::uint64_t outputEnd = 0;   // of the workload's output, when it connected or when the workload ended
+  bool keepsSessions = false;  // an older one does not
 };
 
 inline constexpr std::size_t kOutputRunBytes = 16;
@@ -89,6 +117,35 @@ struct ExecStdout {
 struct ExecStderr {
   std::string data;
 };
-using ExecEvent = std::variant<ExecStdout, ExecStderr, TerminalSize, ProcessExit>;
+// So many bytes of stdin are with the guest. Sessions only; told now and then.
+struct ExecInputAck {
+  std::uint64_t offset = 0;
+};
+// The connection is ended, the session goes on. The last, as an exit is.
+enum class SessionCut : std::uint8_t { kTakenOver, kTooSlow };
+using ExecEvent = std::variant<ExecStdout, ExecStderr, TerminalSize, ExecInputAck, SessionCut, ProcessExit>;
+
+// Where a connection to a session begins.
+struct SessionStart {
+  std::uint64_t outputOffset = 0;  // of the first byte that next() gives
+  std::uint64_t inputOffset = 0;   // of the first byte that write() is to give
+  std::optional<TerminalSize> terminal;
+};
+enum class SessionLeave : std::uint8_t { kHangUp, kDetach };
+
+// What the guest says of a session: claims of the sandbox, bounded and cleaned.
+struct SessionSummary {
+  std::string id;
+  std::string owner;
+  std::string program;  // printable; empty: the login shell
+  std::optional<TerminalSize> terminal;
+  SessionLifetime lifetime = SessionLifetime::kConnection;
+  enum class State : std::uint8_t { kAttached, kWaiting, kDetached, kEnded } state = State::kAttached;
+  std::uint32_t viewers = 0;
+  std::uint64_t outputBytes = 0;
+  ProcessExit exit;  // of an ended one
+  std::chrono::milliseconds age{0};
+  friend bool operator==(const SessionSummary&, const SessionSummary&) = default;
+};
 
 }  // namespace gs

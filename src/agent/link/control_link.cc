@@ -113,7 +113,9 @@ Task<Status> ControlLink::runLink() {
   GS_CO_TRY(const auto socket, co_await dial_(executor_, identity_, Deadline::after(kDialTime)));
 
   Hello hello;
-  hello.features = {"exec", "terminal", "files", "adoption", "deletion_fence", std::string(kFeatureDeletionRejection), std::string(kFeatureReprovision), std::string(kFeatureArchive), std::string(kFeatureLogs)};
+  hello.features = {"exec", "terminal", "files", "adoption", "deletion_fence", std::string(kFeatureDeletionRejection),
+                    std::string(kFeatureReprovision), std::string(kFeatureArchive), std::string(kFeatureLogs),
+                    std::string(kFeatureReattach)};
   hello.facts = delegate_.facts();
   hello.telemetry = delegate_.telemetry();
   hello.assignmentsDigest = assignmentsDigest(delegate_.versions());

@@ -26,7 +26,7 @@ Task<void> waitGone(WebSocket& channel) {
 
 Task<Status> sendAll(WebSocket& channel, const SessionOpen& open, WorkloadLogs& logs, const std::function<bool(const SandboxId&)>& known) {
   if (!known(open.sandboxId)) co_return fail(ErrorCode::kNotFound, fmt::format("the sandbox {} is not on this host", open.sandboxId.text()));
-  const LogsSession& wish = *open.logs;
+  const LogsSession& wish = std::get<LogsSession>(open.kind);
   const auto reader = std::make_shared<LogReader>(logs.folder(open.sandboxId));
   LogQuery query;
   query.sinceMs = wish.sinceMs;

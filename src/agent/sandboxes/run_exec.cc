@@ -15,6 +15,9 @@ class RunExec final : public GuestExec {
   Task<Status> writeEof() override { return exec_->writeEof(); }
   Task<Status> signal(int number) override { return exec_->signal(number); }
   Task<Status> resize(TerminalSize size) override { return exec_->resize(size); }
+  [[nodiscard]] const std::optional<SessionStart>& session() const override { return exec_->session(); }
+  Task<Status> ack(std::uint64_t offset) override { return exec_->ack(offset); }
+  Task<Status> leave(SessionLeave how) override { return exec_->leave(how); }
   void close() override { exec_->close(); }
 
  private:

@@ -630,28 +630,43 @@ Task<void> SandboxActor::watchGuest() {
   }
 }
 
-Task<Result<std::shared_ptr<GuestConnection>>> SandboxActor::startFiles(Deadline deadline) {
-  if (!running() || !guest_ || record_.assignment.desired != DesiredState::kRunning) {
-    co_return fail(makeError(ErrorCode::kFailedPrecondition,
-                             fmt::format("the sandbox is {}, not running", sandboxStateName(record_.observation.state)))
-                       .withReason("sandbox_not_running")
-                       .withFix("start it, or wait until it runs"));
-  }
-  co_return co_await guest_->startFiles(deadline);
+Status SandboxActor::checkRunning() const {
+  if (running() && guest_ && record_.assignment.desired == DesiredState::kRunning) return {};
+  return fail(makeError(ErrorCode::kFailedPrecondition,
+                        fmt::format("the sandbox is {}, not running", sandboxStateName(record_.observation.state)))
+                  .withReason("sandbox_not_running")
+                  .withFix("start it, or wait until it runs"));
 }
 
 Task<Result<std::unique_ptr<GuestExec>>> SandboxActor::startExec(ProcessSpec process, Deadline deadline) {
-  if (!running() || !guest_ || record_.assignment.desired != DesiredState::kRunning) {
-    co_return fail(makeError(ErrorCode::kFailedPrecondition,
-                             fmt::format("the sandbox is {}, not running", sandboxStateName(record_.observation.state)))
-                       .withReason("sandbox_not_running")
-                       .withFix("start it, or wait until it runs"));
-  }
+  GS_CO_CHECK(checkRunning());
   if (process.user.empty()) process.user = record_.execUser;
   if (process.workingDir.empty()) process.workingDir = record_.execWorkingDir;
   auto run = runEnd_;
   GS_CO_TRY(auto exec, co_await guest_->startExec(std::move(process), deadline));
   co_return execOfRun(std::move(exec), std::move(run));
+}
+
+Task<Result<std::unique_ptr<GuestExec>>> SandboxActor::attachSession(AttachSpec spec, Deadline deadline) {
+  GS_CO_CHECK(checkRunning());
+  auto run = runEnd_;
+  GS_CO_TRY(auto exec, co_await guest_->attachSession(std::move(spec), deadline));
+  co_return execOfRun(std::move(exec), std::move(run));
+}
+
+Task<Result<std::vector<SessionSummary>>> SandboxActor::listSessions(Deadline deadline) {
+  GS_CO_CHECK(checkRunning());
+  co_return co_await guest_->listSessions(deadline);
+}
+
+Task<Status> SandboxActor::endSession(std::string session, SessionClaim claim, Deadline deadline) {
+  GS_CO_CHECK(checkRunning());
+  co_return co_await guest_->endSession(std::move(session), std::move(claim), deadline);
+}
+
+Task<Result<std::shared_ptr<GuestConnection>>> SandboxActor::startFiles(Deadline deadline) {
+  GS_CO_CHECK(checkRunning());
+  co_return co_await guest_->startFiles(deadline);
 }
 
 }  // namespace gs

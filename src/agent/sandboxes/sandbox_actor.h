@@ -52,6 +52,10 @@ class SandboxActor {
   [[nodiscard]] Task<Result<std::unique_ptr<GuestExec>>> startExec(ProcessSpec process, Deadline deadline);
   // kFailedPrecondition as above; otherwise as GuestChannel::startFiles.
   [[nodiscard]] Task<Result<std::shared_ptr<GuestConnection>>> startFiles(Deadline deadline);
+  // The same, as GuestChannel's functions of those names.
+  [[nodiscard]] Task<Result<std::unique_ptr<GuestExec>>> attachSession(AttachSpec spec, Deadline deadline);
+  [[nodiscard]] Task<Result<std::vector<SessionSummary>>> listSessions(Deadline deadline);
+  [[nodiscard]] Task<Status> endSession(std::string session, SessionClaim claim, Deadline deadline);
 
   [[nodiscard]] const SandboxRecord& record() const { return record_; }
   // The last observation, when the control plane has not acknowledged it. One that is not on disk yet is not told: after
@@ -73,6 +77,7 @@ class SandboxActor {
   }
 
  private:
+  [[nodiscard]] Status checkRunning() const;
   [[nodiscard]] Task<void> run();
   [[nodiscard]] Task<void> watchGuest();
   [[nodiscard]] Task<Status> perform(Step step);

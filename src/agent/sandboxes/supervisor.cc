@@ -262,6 +262,21 @@ Task<Result<std::shared_ptr<GuestConnection>>> Supervisor::startFiles(SandboxId 
   co_return co_await actor->startFiles(deadline);
 }
 
+Task<Result<std::unique_ptr<GuestExec>>> Supervisor::attachSession(SandboxId id, AttachSpec spec, Deadline deadline) {
+  GS_CO_TRY(SandboxActor* const actor, co_await recovered(std::move(id), deadline));
+  co_return co_await actor->attachSession(std::move(spec), deadline);
+}
+
+Task<Result<std::vector<SessionSummary>>> Supervisor::listSessions(SandboxId id, Deadline deadline) {
+  GS_CO_TRY(SandboxActor* const actor, co_await recovered(std::move(id), deadline));
+  co_return co_await actor->listSessions(deadline);
+}
+
+Task<Status> Supervisor::endSession(SandboxId id, std::string session, SessionClaim claim, Deadline deadline) {
+  GS_CO_TRY(SandboxActor* const actor, co_await recovered(std::move(id), deadline));
+  co_return co_await actor->endSession(std::move(session), std::move(claim), deadline);
+}
+
 Task<void> Supervisor::watchRuntime() {
   // Never long: an engine that comes and goes again while nobody listens is only noticed by luck.
   Backoff backoff(Millis(100), Millis(1'000));

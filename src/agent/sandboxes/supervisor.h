@@ -9,15 +9,16 @@
 #include <memory>
 #include <set>
 
+#include "agent/guest_channel/session_host.h"
 #include "agent/sandboxes/sandbox_actor.h"
 #include "wire/messages.h"
 
 namespace gs {
 
-class Supervisor {
+class Supervisor final : public SessionHost {
  public:
   Supervisor(SandboxParts parts, ObservationSink sink);
-  ~Supervisor();  // stop() must have been awaited
+  ~Supervisor() override;  // stop() must have been awaited
 
   // Runs once, before anything else. Errors as Journal::load.
   [[nodiscard]] Task<Status> recover();
@@ -61,7 +62,11 @@ class Supervisor {
 
   // kNotFound: no such sandbox here; otherwise as SandboxActor::startExec. Right after a restart of the agent it waits
   // until the sandbox was found again, kUnavailable when that takes too long.
-  [[nodiscard]] Task<Result<std::unique_ptr<GuestExec>>> startExec(SandboxId id, ProcessSpec process, Deadline deadline);
+  [[nodiscard]] Task<Result<std::unique_ptr<GuestExec>>> startExec(SandboxId id, ProcessSpec process, Deadline deadline) override;
+  // The same, as SandboxActor's functions of those names.
+  [[nodiscard]] Task<Result<std::unique_ptr<GuestExec>>> attachSession(SandboxId id, AttachSpec spec, Deadline deadline) override;
+  [[nodiscard]] Task<Result<std::vector<SessionSummary>>> listSessions(SandboxId id, Deadline deadline) override;
+  [[nodiscard]] Task<Status> endSession(SandboxId id, std::string session, SessionClaim claim, Deadline deadline) override;
   // The same for a file operation.
   [[nodiscard]] Task<Result<std::shared_ptr<GuestConnection>>> startFiles(SandboxId id, Deadline deadline);
 

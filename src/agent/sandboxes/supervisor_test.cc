@@ -142,6 +142,13 @@ class FakeGuest final : public GuestChannel {
   Task<Result<std::shared_ptr<GuestConnection>>> startFiles(Deadline) override {
     co_return fail(ErrorCode::kUnimplemented, "the fake has no files");
   }
+  Task<Result<std::unique_ptr<GuestExec>>> attachSession(AttachSpec, Deadline) override {
+    co_return fail(ErrorCode::kUnimplemented, "the fake runs nothing");
+  }
+  Task<Result<std::vector<SessionSummary>>> listSessions(Deadline) override { co_return std::vector<SessionSummary>(); }
+  Task<Status> endSession(std::string, SessionClaim, Deadline) override {
+    co_return fail(ErrorCode::kNotFound, "the fake runs nothing");
+  }
   Task<Status> stopWorkload(Millis) override {
     exitWorkload({0, 15, ""});
     co_return Status();

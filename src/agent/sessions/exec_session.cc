@@ -43,7 +43,10 @@ Result<int> parseSignal(std::string_view payload) {
   return *number;
 }
 
-// Client to process. Ends when the client is gone or broke the protocol.
+// A client that says that it does not come back. Not an error of anybody's.
+Error left() { return makeError(ErrorCode::kCancelled, "the client left"); }
+
+// Client to process. Ends when the client is gone, left (kCancelled) or broke the protocol (kInvalidArgument).
 Task<Error> pumpInput(WebSocket& channel, GuestExec& exec) {
   while (true) {
     auto message = co_await channel.read();
@@ -66,11 +69,33 @@ Task<Error> pumpInput(WebSocket& channel, GuestExec& exec) {
         done = co_await exec.resize(*size);
         break;
       }
+      case SessionFrameType::kAck: {
+        const auto offset = parseSessionOffset(frame->payload);
+        if (!offset) co_return offset.error();
+        if (!exec.session()) co_return makeError(ErrorCode::kInvalidArgument, "an ack in a session that cannot be attached to");
+        done = co_await exec.ack(*offset);
+        break;
+      }
+      case SessionFrameType::kLeave: {
+        const auto how = parseSessionDeparture(frame->payload);
+        if (!how) co_return how.error();
+        if (exec.session()) {
+          static_cast<void>(co_await exec.leave(*how == SessionDeparture::kDetach ? SessionLeave::kDetach : SessionLeave::kHangUp));
+        }
+        co_return left();
+      }
       default: co_return makeError(ErrorCode::kInvalidArgument, "only the first frame may be an open frame");
     }
     // A process that closed its stdin, or has just ended, is no error of the client's: its exit follows.
     if (!done && done.error().code == ErrorCode::kInvalidArgument) co_return std::move(done).error();
   }
+}
+
+Error explainCut(SessionCut cut) {
+  if (cut == SessionCut::kTooSlow) {
+    return makeError(ErrorCode::kResourceExhausted, "this viewer was 256 KiB behind").withReason("viewer_too_slow");
+  }
+  return makeError(ErrorCode::kFailedPrecondition, "another client has taken the session over").withReason("session_taken_over");
 }
 
 struct Finished {
@@ -88,6 +113,10 @@ Task<Result<Finished>> pumpOutput(WebSocket& channel, GuestExec& exec) {
       GS_CO_CHECK(co_await send(channel, SessionFrameType::kStderr, std::move(err->data)));
     } else if (const auto* size = std::get_if<TerminalSize>(&*event)) {
       GS_CO_CHECK(co_await send(channel, SessionFrameType::kResized, terminalSizeJson(*size)));
+    } else if (const auto* input = std::get_if<ExecInputAck>(&*event)) {
+      GS_CO_CHECK(co_await send(channel, SessionFrameType::kInputAck, sessionOffsetJson(input->offset)));
+    } else if (const auto* cut = std::get_if<SessionCut>(&*event)) {
+      co_return fail(explainCut(*cut));
     } else {
       co_return Finished{std::get<ProcessExit>(std::move(*event))};
     }
@@ -120,23 +149,12 @@ std::string signalName(int number) {
   return fmt::format("{}", number);
 }
 
-Task<void> runExecSession(std::shared_ptr<WebSocket> channel, SessionOpen open, ExecStarter start) {
+namespace {
+
+// From `opened` to the end.
+Task<void> carry(std::shared_ptr<WebSocket> channel, std::unique_ptr<GuestExec> exec, std::string_view lineEnd) {
   using namespace asio::experimental::awaitable_operators;
-  ProcessSpec process{std::move(open.exec.argv), std::move(open.exec.env), std::move(open.exec.workingDir),
-                      std::move(open.exec.user), open.exec.terminal};
-  const std::string_view lineEnd = process.terminal ? "\r\n" : "\n";
-  auto exec = co_await start(open.sandboxId, std::move(process), Deadline::after(kStartTime));
-  if (!exec) {
-    co_await refuse(*channel, std::move(exec).error());
-    co_return;
-  }
-  const auto opened = Json{{"sessionId", open.sessionId.text()}}.dump();
-  if (!co_await send(*channel, SessionFrameType::kOpened, opened)) {
-    (*exec)->close();
-    channel->abort();
-    co_return;
-  }
-  auto winner = co_await (pumpOutput(*channel, **exec) || pumpInput(*channel, **exec));
+  auto winner = co_await (pumpOutput(*channel, *exec) || pumpInput(*channel, *exec));
   if (winner.index() == 0) {
     auto& output = std::get<0>(winner);
     if (output) {
@@ -146,13 +164,76 @@ Task<void> runExecSession(std::shared_ptr<WebSocket> channel, SessionOpen open, 
     }
     co_return;
   }
-  (*exec)->close();
+  exec->close();
   const Error& error = std::get<1>(winner);
   if (error.code == ErrorCode::kInvalidArgument) {
     co_await channel->close(1002, error.message);
+  } else if (error.code == ErrorCode::kCancelled) {
+    co_await channel->close(1000, "");
   } else {
     channel->abort();
   }
+}
+
+// False: the client is gone already.
+Task<bool> sendOpened(WebSocket& channel, const SessionId& session, const GuestExec& exec) {
+  Json opened{{"sessionId", session.text()}};
+  if (const auto& start = exec.session()) {
+    opened["reattach"] = {{"inputOffset", start->inputOffset}, {"outputOffset", start->outputOffset}};
+    if (start->terminal) opened["terminal"] = {{"rows", start->terminal->rows}, {"columns", start->terminal->columns}};
+  }
+  const auto sent = co_await send(channel, SessionFrameType::kOpened, opened.dump());
+  co_return sent.has_value();
+}
+
+SessionSpec specOf(const SessionId& id, SessionPolicy policy) {
+  return {id.text(), std::move(policy.owner), std::move(policy.client), static_cast<SessionLifetime>(policy.lifetime), policy.grace};
+}
+
+}  // namespace
+
+Task<void> runExecSession(std::shared_ptr<WebSocket> channel, SessionOpen open, SessionHost& host) {
+  auto& wanted = std::get<ExecSession>(open.kind);
+  ProcessSpec process{std::move(wanted.argv), std::move(wanted.env), std::move(wanted.workingDir), std::move(wanted.user),
+                      wanted.terminal};
+  const bool detached = wanted.policy && wanted.policy->lifetime == SessionPolicy::Lifetime::kDetached;
+  if (wanted.policy) process.session = specOf(open.sessionId, std::move(*wanted.policy));
+  const std::string_view lineEnd = process.terminal ? "\r\n" : "\n";
+  auto exec = co_await host.startExec(open.sandboxId, std::move(process), Deadline::after(kStartTime));
+  if (exec && detached && !(*exec)->session()) {
+    (*exec)->close();
+    exec = fail(makeError(ErrorCode::kFailedPrecondition, "the sandbox was started by an older version, which keeps no sessions")
+                    .withReason("reattach_unsupported")
+                    .withFix("stop the sandbox and start it again"));
+  }
+  if (!exec) co_return co_await refuse(*channel, std::move(exec).error());
+  const bool told = co_await sendOpened(*channel, open.sessionId, **exec);
+  if (detached) {
+    static_cast<void>(co_await (*exec)->leave(SessionLeave::kDetach));
+    (*exec)->close();
+    co_return co_await channel->close(1000, "");
+  }
+  if (told) co_return co_await carry(std::move(channel), std::move(*exec), lineEnd);
+  (*exec)->close();
+  channel->abort();
+}
+
+Task<void> runAttachedSession(std::shared_ptr<WebSocket> channel, SessionOpen open, SessionHost& host) {
+  auto& wanted = std::get<AttachSession>(open.kind);
+  AttachSpec spec;
+  spec.id = open.sessionId.text();
+  spec.claim = {std::move(wanted.owner),
+                wanted.reach == AttachSession::Reach::kAll ? SessionClaim::Reach::kAll : SessionClaim::Reach::kOwn};
+  spec.client = std::move(wanted.client);
+  spec.mode = static_cast<AttachSpec::Mode>(wanted.mode);
+  spec.outputOffset = wanted.outputOffset;
+  auto exec = co_await host.attachSession(open.sandboxId, std::move(spec), Deadline::after(kStartTime));
+  if (!exec) co_return co_await refuse(*channel, std::move(exec).error());
+  if (co_await sendOpened(*channel, open.sessionId, **exec)) {
+    co_return co_await carry(std::move(channel), std::move(*exec), "\n");
+  }
+  (*exec)->close();
+  channel->abort();
 }
 
 }  // namespace gs

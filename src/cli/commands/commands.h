@@ -18,6 +18,7 @@ void addSandboxCommands(Command& root);
 void addExecCommand(Command& sandbox);
 void addShellCommand(Command& sandbox);
 void addFileCommands(Command& sandbox);
+void addSessionCommands(Command& sandbox);
 void addAuditCommands(Command& root);
 void addCompletionCommand(Command& root);
 

@@ -274,6 +274,7 @@ void addSandboxCommands(Command& root) {
   addExecCommand(group);
   addShellCommand(group);
   addFileCommands(group);
+  addSessionCommands(group);
   {
     const auto args = std::make_shared<ListArgs>();
     Command& list = group.add("list", "List sandboxes");

@@ -1,3 +1,5 @@
+#include <nlohmann/json.hpp>
+
 #include "cli/commands/commands.h"
 #include "cli/exec_session.h"
 #include "cli/failure.h"
@@ -8,6 +10,7 @@ namespace gs::cli {
 namespace {
 
 constexpr Millis kLongestWait(60'000);  // of the contract
+constexpr Seconds kLongestGrace(3'600);
 
 struct ExecArgs {
   std::string sandbox;
@@ -15,8 +18,10 @@ struct ExecArgs {
   std::string workingDir;
   std::string user;
   Millis wait{30'000};
+  Seconds grace{60};
   bool interactive = false;
   bool terminal = false;
+  bool detached = false;
   std::vector<std::string> command;
 };
 
@@ -36,8 +41,14 @@ Result<int> execInSandbox(Context& context, const ExecArgs& args) {
                   : args.interactive ? StandardInput::kPassed
                                      : StandardInput::kNone;
   request.connectTimeout = context.requestTimeout();
+  request.grace = args.grace;
   GS_TRY(ApiClient* const api, context.api());
-  return runExec(*api, std::move(request));
+  if (!args.detached) return runExec(*api, std::move(request));
+  GS_TRY(const auto session, beginDetached(*api, std::move(request)));
+  if (context.out().isJson()) return context.out().json(Json{{"sessionId", session}}), 0;
+  context.out().line(session);
+  if (!context.out().isQuiet()) context.out().note(fmt::format("attach to it: gstacks sandbox attach {} {}", args.sandbox, session));
+  return 0;
 }
 
 Result<int> openShell(Context& context, ExecArgs args, const std::string& command) {
@@ -59,6 +70,15 @@ void addProcessOptions(Command& command, const std::shared_ptr<ExecArgs>& args) 
         return {};
       },
       "How long to wait for a sandbox that is starting, 60s at most (default 30s)");
+  command.option(
+      "--grace", "DURATION",
+      [args](const std::string& text) -> Status {
+        GS_TRY(const auto grace, parseDuration(text));
+        args->grace = std::chrono::duration_cast<Seconds>(grace);
+        if (args->grace > kLongestGrace) return fail(ErrorCode::kInvalidArgument, "at most 1h");
+        return {};
+      },
+      "How long the program is kept when the connection breaks, 1h at most (default 60s)");
 }
 
 }  // namespace
@@ -73,8 +93,9 @@ void addShellCommand(Command& sandbox) {
   shell.details(
       "It is the login shell of the user in the sandbox, or /bin/sh. No network and no SSH server take part: the\n"
       "terminal comes through the control plane and the host's agent. The exit code is the shell's.\n\n"
-      "Escapes, after a new line: ~. ends the session (exit code 125), ~^Z suspends gstacks, ~? shows this list,\n"
-      "~~ is a tilde. When gstacks ends or loses the connection, the terminal in the sandbox is hung up.\n\n"
+      "Escapes, after a new line: ~. ends the session (exit code 125), ~& leaves it running, ~^Z suspends gstacks,\n"
+      "~? shows this list, ~~ is a tilde. A connection that breaks is made again, and the session goes on where it was;\n"
+      "after --grace without one the terminal in the sandbox is hung up.\n\n"
       "Examples:\n"
       "  gstacks sandbox ssh scratch\n"
       "  gstacks sandbox ssh scratch --command 'df -h | head'");
@@ -89,16 +110,18 @@ void addExecCommand(Command& sandbox) {
   exec.trailing("COMMAND", args->command, "The program and its arguments, without a shell", Need::kRequired);
   exec.flag("-i,--interactive", args->interactive, "Pass standard input on to the program (else it is empty)");
   exec.flag("-t,--tty", args->terminal, "Give the program a terminal, which is joined to this one");
+  exec.flag("-d,--detach", args->detached, "Leave it running and show the session's id");
   addProcessOptions(exec, args);
   exec.details(
       "The exit code is the program's, or 128 plus the number of the signal that ended it; 125 when it could not be "
       "run\n"
-      "or the connection was lost. INT and TERM are passed on to the program; the second one ends gstacks, and the\n"
-      "program is hung up.\n\n"
+      "or the connection was lost for longer than --grace. INT and TERM are passed on to the program; the second one ends\n"
+      "gstacks, and the program is hung up.\n\n"
       "Examples:\n"
       "  gstacks sandbox exec scratch -- sh -c 'id; uname -a'\n"
       "  tar c src | gstacks sandbox exec -i scratch -- tar x -C /tmp\n"
-      "  gstacks sandbox exec -t scratch -- top");
+      "  gstacks sandbox exec -t scratch -- top\n"
+      "  gstacks sandbox exec -d scratch -- make all");
   exec.failsWith(kExitExecFailed);
   exec.run([args](Context& context) { return execInSandbox(context, *args); });
 }

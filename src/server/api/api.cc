@@ -120,13 +120,26 @@ Task<HttpResponse> Api::answer(HttpRequest& request, BodyReader& body) {
   co_return std::move(*result);
 }
 
+Task<Status> Api::identify(ApiCall& call) {
+  const auto authorization = headerOf(call.request, "Authorization");
+  const auto& query = call.request.query;
+  const auto ticket = std::ranges::find(query, "ticket", [](const auto& each) { return each.first; });
+  if (!authorization && call.operation->acceptsTicket && ticket != query.end()) {
+    GS_CO_TRY(call.grant, parts_.tickets.redeem(ticket->second));
+    call.actor = call.grant->actor;
+    co_return Status();
+  }
+  GS_CO_TRY(call.actor, co_await parts_.authenticator.authenticate(authorization));
+  co_return Status();
+}
+
 Task<Result<HttpResponse>> Api::process(ApiCall& call) {
   Route route = router_.match(call.request.method, call.request.path);
   if (route.operation == nullptr) co_return fail(noSuchPath(route, call.request));
   call.operation = route.operation;
   call.path = std::move(route.path);
   if (const auto role = call.operation->role) {
-    GS_CO_TRY(call.actor, co_await parts_.authenticator.authenticate(headerOf(call.request, "Authorization")));
+    GS_CO_CHECK(co_await identify(call));
     if (call.actor.role < *role) {
       co_return fail(makeError(ErrorCode::kPermissionDenied,
                                fmt::format("this needs the role {}, the key has {}", roleName(*role), roleName(call.actor.role)))

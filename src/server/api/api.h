@@ -24,6 +24,7 @@
 #include "server/sandboxes/event_feed.h"
 #include "server/sandboxes/sandbox_service.h"
 #include "server/sessions/session_broker.h"
+#include "server/sessions/session_directory.h"
 
 namespace gs {
 
@@ -36,6 +37,9 @@ struct ApiParts {
   SessionBroker& sessions;
   // Whether the tenant may open one more session: kResourceExhausted (too_many).
   std::function<Status(const TenantId&)> checkSessionQuota;
+  SessionDirectory& sessionDirectory;
+  AttachTickets& tickets;
+  std::vector<std::string> allowedOrigins;  // of pages that may open sessions, such as https://console.example
   HealthProbe& health;
   AuditLog& audit;
   EventFeed& feed;
@@ -60,6 +64,8 @@ class Api {
   [[nodiscard]] Status bindHandlers();
   [[nodiscard]] Task<HttpResponse> answer(HttpRequest& request, BodyReader& body);
   [[nodiscard]] Task<Result<HttpResponse>> process(ApiCall& call);
+  // By the API key, or where the operation takes them by an attach ticket, which is used up by that.
+  [[nodiscard]] Task<Status> identify(ApiCall& call);
 
   using Handler = Task<Result<HttpResponse>> (*)(Api&, ApiCall&);
   ApiParts parts_;

@@ -9,6 +9,7 @@
 #include "net/http_message.h"
 #include "server/api/contract.h"
 #include "server/core/records.h"
+#include "server/sessions/attach_tickets.h"
 
 namespace gs {
 
@@ -24,6 +25,7 @@ class ApiCall {
   const Operation* operation = nullptr;
   std::string requestId;
   Actor actor;  // empty for public operations
+  std::optional<TicketGrant> grant;  // the caller came with an attach ticket and no key
   std::map<std::string, std::string> path;
   std::map<std::string, std::string> headers;  // those that the operation knows, by the contract's spelling
 

@@ -108,6 +108,7 @@ Result<Operation> readOperation(const Json& document, const std::string& path, c
     if (out.id.empty() || !parsed) return fail(broken(path + ": operationId or x-gs-role"));
     out.role = *parsed;
   }
+  for (const auto& way : node.value("security", Json::array())) out.acceptsTicket = out.acceptsTicket || way.contains("ticket");
   for (const Json* owner : {&item, &node}) {
     const auto parameters = owner->find("parameters");
     if (parameters == owner->end()) continue;

@@ -34,6 +34,7 @@ struct Operation {
   std::string method;                 // upper case
   std::vector<std::string> segments;  // of the path; "{name}" is a parameter
   std::optional<Role> role;           // none: public
+  bool acceptsTicket = false;         // security: or an attach ticket in the query
   std::vector<Parameter> parameters;
   BodyKind body = BodyKind::kNone;
   bool bodyRequired = false;

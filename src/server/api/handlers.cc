@@ -57,6 +57,9 @@ const std::vector<std::pair<std::string_view, ApiHandler>>& apiHandlers() {
       {"makeDirectory", makeDirectory},
       {"readFileTree", readFileTree},
       {"writeFileTree", writeFileTree},
+      {"listSessions", listSessions},
+      {"closeSession", closeSession},
+      {"createAttachTicket", createAttachTicket},
       {"listAudit", listAudit},
   };
   return kHandlers;

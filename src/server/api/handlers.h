@@ -78,6 +78,9 @@ GS_HANDLER(archiveSandbox);
 GS_HANDLER(restoreSandbox);
 // session_api.cc
 GS_HANDLER(openSession);
+GS_HANDLER(listSessions);
+GS_HANDLER(closeSession);
+GS_HANDLER(createAttachTicket);
 // file_api.cc
 GS_HANDLER(readFile);
 GS_HANDLER(writeFile);

@@ -13,16 +13,10 @@ constexpr std::size_t kMaxMessage = 1024;
 constexpr std::size_t kMaxList = 1024;
 constexpr std::size_t kMaxPlacementHosts = 1000;
 
-std::string signalText(int signal) {
-  if (signal >= SIGRTMIN && signal <= SIGRTMAX) return fmt::format("RTMIN+{}", signal - SIGRTMIN);
-  const char* name = ::sigabbrev_np(signal);
-  return name != nullptr ? std::string(name) : fmt::format("SIGNAL{}", signal);
-}
-
 Json exitOf(const ExitInfo& exit, const std::string& by) {
   Json out{{"at", formatTime(exit.at)}};
   if (exit.signal > 0) {
-    out["signal"] = signalText(exit.signal);
+    out["signal"] = view::signalText(exit.signal);
   } else if (exit.code >= 0 && exit.code <= 255) {
     out["code"] = exit.code;
   }
@@ -91,6 +85,12 @@ void putSpec(Json& out, const SandboxSpec& spec) {
 }
 
 }  // namespace
+
+std::string signalText(int signal) {
+  if (signal >= SIGRTMIN && signal <= SIGRTMAX) return fmt::format("RTMIN+{}", signal - SIGRTMIN);
+  const char* name = ::sigabbrev_np(signal);
+  return name != nullptr ? std::string(name) : fmt::format("SIGNAL{}", signal);
+}
 
 Json blueprint(const BlueprintRecord& record) {
   return {{"id", record.id.text()},

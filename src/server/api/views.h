@@ -18,6 +18,9 @@ namespace gs::view {
 [[nodiscard]] Json host(const HostRecord& record);
 [[nodiscard]] Json blueprint(const BlueprintRecord& record);
 [[nodiscard]] Json sandbox(const SandboxRecord& record);
+// "KILL"; "RTMIN+3".
+[[nodiscard]] std::string signalText(int signal);
+[[nodiscard]] Json session(const SessionInfo& info, WallTime now);
 [[nodiscard]] Json auditEntry(const AuditRecord& record);
 [[nodiscard]] Json sandboxEvent(const SandboxEventRecord& record);
 [[nodiscard]] Json placement(const PlacementReport& report);

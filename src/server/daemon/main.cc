@@ -28,6 +28,7 @@ struct Options {
   std::vector<std::string> agentNames;
   std::string portsFile;
   std::int64_t certificateLifetime = 24 * 3600;
+  std::vector<std::string> allowedOrigins;
   PlacementRules placement;
   std::int64_t keepEventDays = 30;
   std::int64_t awaitHosts = WaitingRoomSettings{}.awaitHosts.count();
@@ -101,11 +102,20 @@ int makeTenant(const Options& options, Making making) {
   return 0;
 }
 
+// scheme://host[:port] as browsers write it (RFC 6454 §6.2); a wildcard would be every page there is.
+Status checkOriginText(const std::string& origin) {
+  const auto rest = origin.starts_with("https://") ? origin.substr(8) : origin.starts_with("http://") ? origin.substr(7) : "";
+  if (!rest.empty() && rest.find_first_of("/*? ") == std::string::npos) return {};
+  return fail(makeError(ErrorCode::kInvalidArgument, "--allow-origin " + origin + " is no origin").withFix("such as https://console.example"));
+}
+
 Result<ServerSettings> settingsFrom(const Options& options) {
   ServerSettings settings;
   settings.dataDir = options.dataDir;
   settings.agentNames = options.agentNames;
   settings.portsFile = options.portsFile;
+  settings.allowedOrigins = options.allowedOrigins;
+  for (const auto& origin : settings.allowedOrigins) GS_CHECK(checkOriginText(origin));
   settings.placement = options.placement;
   settings.events = options.events;
   settings.waiting.awaitHosts = Seconds(options.awaitHosts);
@@ -187,6 +197,9 @@ int run(int argc, char** argv) {
   serveCommand->add_option("--keep-events", options.events.perTenant, "Events of sandboxes that are kept for each tenant, the newest")
       ->check(CLI::Range(1, 100'000'000))
       ->capture_default_str();
+  serveCommand->add_option("--allow-origin", options.allowedOrigins,
+                           "An origin whose pages may open sessions from a browser, such as https://console.example; may be repeated "
+                           "(default: none)");
   serveCommand->add_option("--await-hosts-seconds", options.awaitHosts,
                            "Seconds after the start in which sandboxes that waited for a host already go on waiting until every host of "
                            "their cluster has told what it holds")

@@ -60,6 +60,8 @@ ServerDaemon::ServerDaemon(asio::io_context& loop, Start start, const Clock& clo
       sessions_(*store_, hub_, events_, clock_),
       logs_(*store_, hub_),
       files_(executor_, *store_, hub_, clock_),
+      sessionDirectory_(*store_, hub_, clock_),
+      tickets_(clock_),
       deadlines_(executor_, sandboxes_, clock_,
                  [this] {
                    auto inUse = sessions_.sandboxesInUse();
@@ -85,7 +87,8 @@ Task<Status> ServerDaemon::listen() {
   // Before the first agent can dial in: what the database says of links is from the process before this one.
   GS_CO_CHECK(co_await store_->markAllDisconnected(clock_.wallNow()));
   const ApiParts parts{authenticator_, identity_, hosts_, blueprints_, sandboxes_, sessions_,
-                       [this](const TenantId& tenant) { return sessions_.checkQuota(tenant); }, health_, audit_,
+                       [this](const TenantId& tenant) { return sessions_.checkQuota(tenant); }, sessionDirectory_, tickets_,
+                       settings_.allowedOrigins, health_, audit_,
                        feed_, files_, logs_};
   GS_CO_TRY(api_, Api::make(executor_, parts));
   AgentListenerSettings agent;

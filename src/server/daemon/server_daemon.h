@@ -30,6 +30,7 @@ struct ServerSettings {
   PlacementRules placement;
   SandboxEventLimits events;
   WaitingRoomSettings waiting;
+  std::vector<std::string> allowedOrigins;  // of pages that may open sessions
   std::string portsFile;  // empty: none. {"http":N,"agent":N}, written when both listen
 };
 
@@ -85,6 +86,8 @@ class ServerDaemon {
   SplicingBroker sessions_;
   SandboxLogs logs_;
   FileService files_;
+  SessionDirectory sessionDirectory_;
+  AttachTickets tickets_;
   DeadlineKeeper deadlines_;
   HealthProbe health_;
 

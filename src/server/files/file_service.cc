@@ -95,7 +95,7 @@ Task<Result<SandboxRecord>> FileService::find(TenantId tenant, SandboxId sandbox
 Task<Result<std::shared_ptr<WebSocket>>> FileService::open(HostId host, SessionId session, SandboxId sandbox, std::string request) {
   const auto deadline = Deadline::after(settings_.channelTimeout);
   SessionOpen message{std::move(session), std::move(sandbox), {}};
-  message.files.emplace();
+  message.kind = FilesSession{};
   const std::string bytes = encode(message);
   for (;;) {
     GS_CO_TRY(auto channel, co_await hub_.takeChannel(host, deadline));

@@ -56,7 +56,7 @@ Task<Result<std::unique_ptr<SandboxLogs::Reader>>> SandboxLogs::open(Actor actor
   SessionOpen message;
   message.sessionId = SessionId::make();
   message.sandboxId = sandbox.id;
-  message.logs = std::move(wish);
+  message.kind = std::move(wish);
   const std::string bytes = encode(message);
   const auto deadline = Deadline::after(settings_.channelTimeout);
   while (true) {

@@ -17,6 +17,9 @@ constexpr std::size_t kMaxNameBytes = 255;
 constexpr std::size_t kMaxPathPoints = 4'096;
 constexpr std::size_t kMaxTotalBytes = 49'152;
 constexpr std::int64_t kMaxWaitMs = 60'000;
+constexpr std::int64_t kMaxGraceSeconds = 3'600;
+constexpr std::size_t kMaxClientBytes = 64;
+constexpr std::int64_t kMaxOffset = (std::int64_t{1} << 53) - 1;
 
 bool isLower(char c) { return c >= 'a' && c <= 'z'; }
 bool isDigit(char c) { return c >= '0' && c <= '9'; }
@@ -52,8 +55,14 @@ class Reader {
       fault("", "must be an object");
       return failed();
     }
-    for (const auto& [key, value] : root_.items()) member(key, value);
-    for (const auto* key : {"kind", "sandboxId", "argv"}) {
+    attaching_ = root_.contains("kind") && root_["kind"] == "attach";
+    if (attaching_) out_.attach.emplace();
+    for (const auto& [key, value] : root_.items()) {
+      if (!(attaching_ ? attachMember(key, value) : execMember(key, value)) && !member(key, value)) {
+        fault("/" + pointerToken(escapeForLog(key, 64)), "is not known");
+      }
+    }
+    for (const auto* key : attaching_ ? kAttachNeeds : kExecNeeds) {
       const bool loginShell = std::string_view(key) == "argv" && root_.contains("terminal");
       if (!root_.contains(key) && !loginShell) fault(fmt::format("/{}", key), "is missing");
     }
@@ -63,16 +72,95 @@ class Reader {
   }
 
  private:
-  void member(const std::string& key, const Json& value) {
+  static constexpr std::array<const char*, 3> kExecNeeds{"kind", "sandboxId", "argv"};
+  static constexpr std::array<const char*, 3> kAttachNeeds{"kind", "sandboxId", "sessionId"};
+
+  // Each says whether it knows the member.
+  bool member(const std::string& key, const Json& value) {
     if (key == "kind") {
-      if (value != "exec") fault("/kind", "must be \"exec\"");
+      if (value != "exec" && value != "attach") fault("/kind", "must be \"exec\" or \"attach\"");
     } else if (key == "sandboxId") {
       if (const auto* text = string(value, "/sandboxId")) {
         out_.sandbox = *text;
         if (!isResourceName(*text) && !isIdText("sbx", *text)) fault("/sandboxId", "is neither an id nor a name of a sandbox");
       }
-    } else if (key == "argv") {
+    } else if (key == "waitMs") {
+      if (!value.is_number_integer() || value < 0 || value > kMaxWaitMs) {
+        fault("/waitMs", fmt::format("must be an integer from 0 to {}", kMaxWaitMs));
+      } else {
+        out_.wait = Millis(value.get<std::int64_t>());
+      }
+    } else {
+      return false;
+    }
+    return true;
+  }
+
+  bool attachMember(const std::string& key, const Json& value) {
+    auto& attach = *out_.attach;
+    if (key == "sessionId") {
+      const auto* text = string(value, "/sessionId");
+      if (text == nullptr) return true;
+      if (auto id = SessionId::parse(*text)) {
+        attach.session = std::move(*id);
+      } else {
+        fault("/sessionId", "is no id of a session");
+      }
+    } else if (key == "mode") {
+      if (value == "write") attach.mode = AttachSession::Mode::kWrite;
+      else if (value == "take_over") attach.mode = AttachSession::Mode::kTakeOver;
+      else if (value == "view") attach.mode = AttachSession::Mode::kView;
+      else fault("/mode", "must be \"write\", \"take_over\" or \"view\"");
+    } else if (key == "client") {
+      client(value, "/client", attach.client);
+    } else if (key == "outputOffset") {
+      if (!value.is_number_integer() || value < 0 || value > kMaxOffset) {
+        fault("/outputOffset", "must be a number of bytes from 0 on");
+      } else {
+        attach.outputOffset = value.get<std::uint64_t>();
+      }
+    } else {
+      return false;
+    }
+    return true;
+  }
+
+  void client(const Json& value, const std::string& pointer, std::string& out) {
+    const auto* text = string(value, pointer);
+    if (text == nullptr) return;
+    out = *text;
+    const bool plain = std::all_of(text->begin(), text->end(), [](char c) { return isWord(c) || c == '.' || c == '-'; });
+    if (text->empty() || text->size() > kMaxClientBytes || !plain) fault(pointer, "must be 1 to 64 letters, digits, _, . and -");
+  }
+
+  void reattach(const Json& value) {
+    if (!value.is_object()) return fault("/reattach", "must be an object");
+    auto& policy = out_.exec.policy.emplace();
+    policy.lifetime = SessionPolicy::Lifetime::kGrace;
+    policy.grace = kUsualGrace;
+    for (const auto& [key, member] : value.items()) {
+      if (key == "client") {
+        client(member, "/reattach/client", policy.client);
+      } else if (key == "graceSeconds") {
+        if (!member.is_number_integer() || member < 0 || member > kMaxGraceSeconds) {
+          fault("/reattach/graceSeconds", fmt::format("must be an integer from 0 to {}", kMaxGraceSeconds));
+        } else {
+          policy.grace = Seconds(member.get<std::int64_t>());
+        }
+      } else if (key == "detached") {
+        if (!member.is_boolean()) fault("/reattach/detached", "must be true or false");
+        else if (member.get<bool>()) policy.lifetime = SessionPolicy::Lifetime::kDetached;
+      } else {
+        fault("/reattach/" + pointerToken(escapeForLog(key, 64)), "is not known");
+      }
+    }
+  }
+
+  bool execMember(const std::string& key, const Json& value) {
+    if (key == "argv") {
       argv(value);
+    } else if (key == "reattach") {
+      reattach(value);
     } else if (key == "env") {
       env(value);
     } else if (key == "workingDir") {
@@ -92,15 +180,10 @@ class Reader {
       } else {
         fault("/terminal", "must be an object of rows and columns, 1 to 10000 each");
       }
-    } else if (key == "waitMs") {
-      if (!value.is_number_integer() || value < 0 || value > kMaxWaitMs) {
-        fault("/waitMs", fmt::format("must be an integer from 0 to {}", kMaxWaitMs));
-      } else {
-        out_.wait = Millis(value.get<std::int64_t>());
-      }
     } else {
-      fault("/" + pointerToken(escapeForLog(key, 64)), "is not known");
+      return false;
     }
+    return true;
   }
 
   void argv(const Json& value) {
@@ -154,6 +237,7 @@ class Reader {
 
   const Json& root_;
   OpenRequest out_;
+  bool attaching_ = false;
   std::size_t bytes_ = 0;
   std::vector<std::string> faults_;
 };

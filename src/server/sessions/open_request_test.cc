@@ -53,6 +53,20 @@ TEST(OpenRequest, RefusesWhatBreaksTheContractAndSaysWhere) {
       {with(R"("terminal":{"rows":0,"columns":80})"), "/terminal"},
       {with(R"("terminal":null)"), "/terminal"},
       {with(R"("kind":"exec")"), "repeats a key"},
+      {with(R"("reattach":true)"), "/reattach: must be an object"},
+      {with(R"("reattach":{"graceSeconds":3601})"), "/reattach/graceSeconds"},
+      {with(R"("reattach":{"graceSeconds":-1})"), "/reattach/graceSeconds"},
+      {with(R"("reattach":{"client":""})"), "/reattach/client"},
+      {with(R"("reattach":{"client":"a b"})"), "/reattach/client"},
+      {with(R"("reattach":{"detached":1})"), "/reattach/detached"},
+      {with(R"("reattach":{"owner":"usr_1"})"), "/reattach/owner: is not known"},
+      {with(R"("sessionId":"ses_0123456789abcdefghjk")"), "/sessionId: is not known"},
+      {R"({"kind":"attach","sandboxId":"box"})", "/sessionId: is missing"},
+      {R"({"kind":"attach","sandboxId":"box","sessionId":"box"})", "/sessionId"},
+      {R"({"kind":"attach","sandboxId":"box","sessionId":"ses_0123456789abcdefghjk","argv":["a"]})", "/argv: is not known"},
+      {R"({"kind":"attach","sandboxId":"box","sessionId":"ses_0123456789abcdefghjk","mode":"steal"})", "/mode"},
+      {R"({"kind":"attach","sandboxId":"box","sessionId":"ses_0123456789abcdefghjk","outputOffset":-1})", "/outputOffset"},
+      {R"({"kind":"attach","sandboxId":"box","sessionId":"ses_0123456789abcdefghjk","outputOffset":9007199254740992})", "/outputOffset"},
   };
   for (const auto& row : rows) {
     SCOPED_TRACE(row.json.substr(0, 100));
@@ -61,6 +75,24 @@ TEST(OpenRequest, RefusesWhatBreaksTheContractAndSaysWhere) {
     EXPECT_EQ(request.error().code, ErrorCode::kInvalidArgument);
     EXPECT_NE(request.error().message.find(row.where), std::string::npos) << request.error().message;
   }
+}
+
+TEST(OpenRequest, ReadsWhatSurvivesADrop) {
+  const auto usual = parseOpenRequest(R"({"kind":"exec","sandboxId":"box","argv":["a"],"reattach":{}})");
+  ASSERT_TRUE(usual);
+  EXPECT_EQ(usual->exec.policy, (SessionPolicy{"", "", SessionPolicy::Lifetime::kGrace, kUsualGrace}));
+  const auto detached =
+      parseOpenRequest(R"({"kind":"exec","sandboxId":"box","argv":["a"],"reattach":{"client":"me","graceSeconds":5,"detached":true}})");
+  ASSERT_TRUE(detached);
+  EXPECT_EQ(detached->exec.policy, (SessionPolicy{"", "me", SessionPolicy::Lifetime::kDetached, Seconds(5)}));
+  const auto attach = parseOpenRequest(
+      R"({"kind":"attach","sandboxId":"box","sessionId":"ses_0123456789abcdefghjk","mode":"take_over","client":"me","outputOffset":7,"waitMs":1})");
+  ASSERT_TRUE(attach && attach->attach);
+  EXPECT_EQ(attach->attach->session.text(), "ses_0123456789abcdefghjk");
+  EXPECT_EQ(attach->attach->mode, AttachSession::Mode::kTakeOver);
+  EXPECT_EQ(attach->attach->client, "me");
+  EXPECT_EQ(attach->attach->outputOffset, 7U);
+  EXPECT_EQ(attach->wait, Millis(1));
 }
 
 TEST(OpenRequest, NeedsNoProgramForATerminal) {

@@ -29,15 +29,22 @@ bool namesSignal(const Json& payload) {
 
 SpliceEnd violation(std::uint16_t code, std::string reason) { return {code, reason, std::nullopt, "ended by the client: " + reason}; }
 
+template <class Payload>
+std::optional<SpliceEnd> judge(const Result<Payload>& payload, const SpliceRules& rules) {
+  if (rules.reattach == SpliceRules::Reattach::kNo) return violation(kViolation, "a frame of sessions that can be attached to");
+  if (payload) return std::nullopt;
+  return violation(payload.error().reason == "not_json" ? kNotText : kViolation, payload.error().message);
+}
+
 // What is wrong with a frame of the client, if anything.
-std::optional<SpliceEnd> judge(std::string_view message, SessionStreams streams) {
+std::optional<SpliceEnd> judge(std::string_view message, const SpliceRules& rules) {
   if (message.size() > kMaxSessionPayload + 1) return violation(kTooBig, "a frame is too large");
   const auto frame = parseSessionFrame(message, SessionSide::kFromClient);
   if (!frame) return violation(kViolation, "an unknown frame");
   switch (frame->type) {
     case SessionFrameType::kOpen: return violation(kViolation, "a second open");
     case SessionFrameType::kResize: {
-      if (streams == SessionStreams::kPipes) return violation(kViolation, "resize of a session without a terminal");
+      if (rules.streams == SessionStreams::kPipes) return violation(kViolation, "resize of a session without a terminal");
       const auto size = parseTerminalSize(frame->payload);
       if (size) return std::nullopt;
       return violation(size.error().reason == "not_json" ? kNotText : kViolation, size.error().message);
@@ -51,18 +58,28 @@ std::optional<SpliceEnd> judge(std::string_view message, SessionStreams streams)
       if (!namesSignal(*payload)) return violation(kViolation, "an unknown signal");
       return std::nullopt;
     }
+    case SessionFrameType::kAck: return judge(parseSessionOffset(frame->payload), rules);
+    case SessionFrameType::kLeave: return judge(parseSessionDeparture(frame->payload), rules);
     default: return std::nullopt;
   }
 }
 
-Task<SpliceEnd> toHost(std::shared_ptr<WebSocket> client, std::shared_ptr<WebSocket> channel, SessionStreams streams) {
+// Shared by both directions.
+struct Course {
+  SpliceRules rules;
+  bool left = false;  // the client has said that it goes
+};
+
+Task<SpliceEnd> toHost(std::shared_ptr<WebSocket> client, std::shared_ptr<WebSocket> channel, std::shared_ptr<Course> course) {
   for (;;) {
     const auto message = co_await client->read();
     if (!message) {
       if (message.error().code == ErrorCode::kResourceExhausted) co_return violation(kTooBig, "a frame is too large");
       co_return SpliceEnd{kGone, "", std::nullopt, "the client went away"};
     }
-    if (auto wrong = judge(*message, streams)) co_return std::move(*wrong);
+    if (auto wrong = judge(*message, course->rules)) co_return std::move(*wrong);
+    // Before it is passed on: the answer may be quick.
+    if (static_cast<SessionFrameType>(message->front()) == SessionFrameType::kLeave) course->left = true;
     // A channel that cannot be written to has ended; the other direction hears how.
     if (!co_await channel->write(*message)) break;
   }
@@ -88,9 +105,10 @@ SpliceEnd lost(Error error) {
   return {code, error.message, std::move(error), std::move(summary)};
 }
 
-Task<SpliceEnd> toClient(std::shared_ptr<WebSocket> client, std::shared_ptr<WebSocket> channel) {
+Task<SpliceEnd> toClient(std::shared_ptr<WebSocket> client, std::shared_ptr<WebSocket> channel, std::shared_ptr<Course> course) {
   for (;;) {
     const auto message = co_await channel->read();
+    if (!message && course->left) co_return SpliceEnd{kNormal, "", std::nullopt, "the client left"};
     if (!message) {
       if (message.error().code == ErrorCode::kResourceExhausted) co_return lost(makeError(ErrorCode::kInternal, "the host sent a frame that is too large"));
       co_return lost(makeError(ErrorCode::kUnavailable, "the connection to the host was lost; the program may still run"));
@@ -101,6 +119,9 @@ Task<SpliceEnd> toClient(std::shared_ptr<WebSocket> client, std::shared_ptr<WebS
     if (frame->type == SessionFrameType::kExit) {
       co_return SpliceEnd{kNormal, "", std::nullopt, "exit " + escapeForLog(frame->payload, kMaxSummary)};
     }
+    if (frame->type == SessionFrameType::kOpened && course->rules.until == SpliceRules::Until::kOpened) {
+      co_return SpliceEnd{kNormal, "", std::nullopt, "detached"};
+    }
     if (frame->type == SessionFrameType::kError) co_return afterError(frame->payload);
     if (!delivered) co_return SpliceEnd{kGone, "", std::nullopt, "the client went away"};
   }
@@ -108,9 +129,10 @@ Task<SpliceEnd> toClient(std::shared_ptr<WebSocket> client, std::shared_ptr<WebS
 
 }  // namespace
 
-Task<SpliceEnd> splice(std::shared_ptr<WebSocket> client, std::shared_ptr<WebSocket> channel, SessionStreams streams) {
+Task<SpliceEnd> splice(std::shared_ptr<WebSocket> client, std::shared_ptr<WebSocket> channel, SpliceRules rules) {
   using namespace asio::experimental::awaitable_operators;
-  auto ended = co_await (toHost(client, channel, streams) || toClient(client, channel));
+  const auto course = std::make_shared<Course>(Course{rules});
+  auto ended = co_await (toHost(client, channel, course) || toClient(client, channel, course));
   co_return std::visit([](auto& end) { return std::move(end); }, ended);
 }
 

@@ -20,10 +20,16 @@ struct SpliceEnd {
   std::string summary;             // for the audit log, one line
 };
 
-// Only one with a terminal can be resized.
-enum class SessionStreams : std::uint8_t { kPipes, kTerminal };
+// Only one with a terminal can be resized. Unknown: of one that was begun earlier; the agent knows.
+enum class SessionStreams : std::uint8_t { kPipes, kTerminal, kUnknown };
+
+struct SpliceRules {
+  SessionStreams streams = SessionStreams::kPipes;
+  enum class Reattach : std::uint8_t { kNo, kYes } reattach = Reattach::kNo;  // whether there may be acks and departures
+  enum class Until : std::uint8_t { kEnd, kOpened } until = Until::kEnd;      // opened: a detached one is on its own then
+};
 
 [[nodiscard]] Task<SpliceEnd> splice(std::shared_ptr<WebSocket> client, std::shared_ptr<WebSocket> channel,
-                                     SessionStreams streams);
+                                     SpliceRules rules);
 
 }  // namespace gs

@@ -12,6 +12,7 @@
 #include "server/core/fault.h"
 #include "server/core/sandbox_view.h"
 #include "server/sessions/open_request.h"
+#include "server/sessions/session_directory.h"
 #include "server/sessions/splice.h"
 #include "wire/messages.h"
 #include "wire/problem.h"
@@ -25,6 +26,7 @@ constexpr std::uint16_t kViolation = 1002;
 constexpr std::uint16_t kOpenTooLate = 4408;
 constexpr std::size_t kMaxProgram = 120;
 constexpr std::string_view kTerminalFeature = "terminal";
+constexpr std::array<std::string_view, 3> kAttachModes{"write", "take_over", "view"};
 const std::string kLoginShell = "(login shell)";
 // How often a waiting session looks whether its client is still there.
 constexpr Millis kLook{1'000};
@@ -95,20 +97,20 @@ Status SplicingBroker::checkQuota(const TenantId& tenant) const {
                   .withReason("too_many"));
 }
 
-Task<void> SplicingBroker::run(Actor actor, std::shared_ptr<WebSocket> client) {
+Task<void> SplicingBroker::run(Actor actor, std::shared_ptr<WebSocket> client, std::optional<TicketGrant> grant) {
   using namespace asio::experimental::awaitable_operators;
   if (stopping_) co_return co_await client->close(kGone, "the server stops");
-  const SessionId session = SessionId::make();
+  SessionId session = SessionId::make();
   std::expected<Opening, Refusal> opening = std::unexpected(Refusal{});
   if (auto quota = checkQuota(actor.tenantId); !quota) {
     opening = std::unexpected(refusalOf(quota.error()));
   } else {
     const Registration registration(*this, actor.tenantId, client);
-    opening = co_await open(actor, client, session);
+    opening = co_await open(actor, client, std::move(grant), session);
     if (opening) {
       const SandboxId sandbox = opening->sandbox.id;
       logInfo("session_begin", {{"session", session.text()}, {"sandbox", sandbox.text()}, {"program", opening->program}});
-      auto end = co_await splice(client, opening->channel, opening->streams);
+      auto end = co_await splice(client, opening->channel, opening->rules);
       if (end.problem) static_cast<void>(co_await client->write(errorFrame(*end.problem, end.closeCode)));
       // An abrupt or early end means to the agent that the client is gone: HUP, then KILL. Both at once: a client that is
       // slow to close must not keep its program alive.
@@ -137,44 +139,83 @@ SplicingBroker::Refusal SplicingBroker::refusalOf(Error error) {
 }
 
 Task<std::expected<SplicingBroker::Opening, SplicingBroker::Refusal>> SplicingBroker::open(
-    Actor actor, std::shared_ptr<WebSocket> client, SessionId session) {
+    Actor actor, std::shared_ptr<WebSocket> client, std::optional<TicketGrant> grant, SessionId& session) {
   if (actor.role == Role::kViewer) {
     co_return std::unexpected(refusalOf(makeError(ErrorCode::kPermissionDenied, "a viewer may not open sessions")));
   }
   auto request = co_await readOpen(client);
   if (!request) co_return std::unexpected(std::move(request).error());
+  if (grant && !request->attach) {
+    co_return std::unexpected(refusalOf(makeError(ErrorCode::kPermissionDenied, "an attach ticket begins no session").withReason("ticket_mismatch")));
+  }
   auto sandbox = co_await waitUntilRunning(actor.tenantId, std::move(request->sandbox), Deadline::after(request->wait), client);
   if (!sandbox) co_return std::unexpected(refusalOf(std::move(sandbox).error()));
-  const auto streams = request->exec.terminal ? SessionStreams::kTerminal : SessionStreams::kPipes;
-  if (streams == SessionStreams::kTerminal) {
-    if (auto can = co_await checkTerminals(actor.tenantId, sandbox->hostId); !can) {
-      co_return std::unexpected(refusalOf(std::move(can).error()));
+  if (grant) {
+    if (auto covered = checkGrant(*grant, sandbox->id, request->attach->session, request->attach->mode); !covered) {
+      co_return std::unexpected(refusalOf(std::move(covered).error()));
     }
+  }
+  const auto wanted = std::make_shared<OpenRequest>(std::move(*request));
+  if (auto can = co_await fitToHost(actor.tenantId, sandbox->hostId, wanted); !can) {
+    co_return std::unexpected(refusalOf(std::move(can).error()));
   }
   auto inUse = use(sandbox->id);
   co_await noteActivity(*sandbox);
-  std::string program = request->exec.argv.empty() ? kLoginShell : escapeForLog(request->exec.argv.front(), kMaxProgram);
+  SessionOpen message{session, sandbox->id, {}};
+  SpliceRules rules;
+  std::string program;
+  std::string kind;
+  if (wanted->attach) {
+    session = wanted->attach->session;
+    message.sessionId = session;
+    message.kind = AttachSession{actor.userId.text(), reachOf(actor), std::move(wanted->attach->client), wanted->attach->mode,
+                                 wanted->attach->outputOffset};
+    rules = {SessionStreams::kUnknown, SpliceRules::Reattach::kYes};
+    kind = "attach";
+    program = kAttachModes.at(static_cast<std::size_t>(wanted->attach->mode));
+  } else {
+    auto& exec = wanted->exec;
+    rules.streams = exec.terminal ? SessionStreams::kTerminal : SessionStreams::kPipes;
+    if (exec.policy) {
+      rules.reattach = SpliceRules::Reattach::kYes;
+      if (exec.policy->lifetime == SessionPolicy::Lifetime::kDetached) rules.until = SpliceRules::Until::kOpened;
+      exec.policy->owner = actor.userId.text();
+    }
+    kind = exec.terminal ? "terminal" : "exec";
+    program = exec.argv.empty() ? kLoginShell : escapeForLog(exec.argv.front(), kMaxProgram);
+    message.kind = std::move(exec);
+  }
   // Written before the program can run; its arguments may hold secrets and are left out.
-  auto noted = co_await audit(actor, "session.begin", sandbox->id, fmt::format("{} {} {}", session, streams == SessionStreams::kTerminal ? "terminal" : "exec", program));
+  auto noted = co_await audit(actor, "session.begin", sandbox->id, fmt::format("{} {} {}", session, kind, program));
   if (!noted) co_return std::unexpected(refusalOf(std::move(noted).error()));
-  auto channel = co_await begin(sandbox->hostId, {session, sandbox->id, std::move(request->exec)});
+  auto channel = co_await begin(sandbox->hostId, std::move(message));
   if (!channel) {
     auto refusal = refusalOf(std::move(channel).error());
     noted = co_await audit(actor, "session.end", sandbox->id, fmt::format("{} not begun: {}", session, refusal.error.message));
     if (!noted) logError("audit_not_written", {{"session", session.text()}, {"error", noted.error().describe()}});
     co_return std::unexpected(std::move(refusal));
   }
-  co_return Opening{std::move(*sandbox), std::move(*channel), std::move(program), streams, std::move(inUse)};
+  co_return Opening{std::move(*sandbox), std::move(*channel), std::move(program), rules, std::move(inUse)};
 }
 
-// An agent that does not know of terminals would run the program without one.
-Task<Status> SplicingBroker::checkTerminals(TenantId tenant, HostId host) {
+// An agent that does not know of terminals would run the program without one; one that does not know of attaching would
+// close the channel without a word.
+Task<Status> SplicingBroker::fitToHost(TenantId tenant, HostId host, std::shared_ptr<OpenRequest> request) {
+  auto& exec = request->exec;
+  if (!exec.terminal && !exec.policy && !request->attach) co_return Status();
   GS_CO_TRY(const auto record, co_await store_.getHost(std::move(tenant), std::move(host)));
-  if (std::ranges::find(record.features, kTerminalFeature) != record.features.end()) co_return Status();
-  co_return fail(makeError(ErrorCode::kFailedPrecondition,
-                           fmt::format("the agent of host {} is too old for terminals", record.name))
-                     .withReason("terminals_unsupported")
-                     .withFix("upgrade gstacks-agent there, or run the program without a terminal"));
+  const auto knows = [&](std::string_view feature) { return std::ranges::find(record.features, feature) != record.features.end(); };
+  if (exec.terminal && !knows(kTerminalFeature)) {
+    co_return fail(makeError(ErrorCode::kFailedPrecondition,
+                             fmt::format("the agent of host {} is too old for terminals", record.name))
+                       .withReason("terminals_unsupported")
+                       .withFix("upgrade gstacks-agent there, or run the program without a terminal"));
+  }
+  if (knows(kFeatureReattach)) co_return Status();
+  const bool offered = exec.policy && exec.policy->lifetime != SessionPolicy::Lifetime::kDetached;
+  if (offered) exec.policy.reset();
+  if (!exec.policy && !request->attach) co_return Status();
+  co_return fail(reattachUnsupported(record.name));
 }
 
 Task<std::expected<OpenRequest, SplicingBroker::Refusal>> SplicingBroker::readOpen(std::shared_ptr<WebSocket> client) {

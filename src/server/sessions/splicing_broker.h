@@ -1,8 +1,9 @@
 // SessionBroker: checks the open frame, finds a channel, then carries frames between the two sockets.
 //
 // It reads frame types, never payloads, except to see that a signal is JSON. Loop thread only; store, hub and events
-// must outlive it. Limits: `maxPerTenant` sessions of a tenant at once. Restart: nothing is kept; programs get HUP from
-// their agent when the channel goes.
+// must outlive it. Limits: `maxPerTenant` sessions of a tenant at once. Restart: nothing is kept, and nothing need be: a
+// session that can be attached to is named by its sandbox and its id, and its guest knows whose it is. The others get HUP
+// from their agent when the channel goes.
 #pragma once
 
 #include <expected>
@@ -29,7 +30,7 @@ class SplicingBroker final : public SessionBroker {
   SplicingBroker(Store& store, LinkHub& hub, SandboxEvents& events, const Clock& clock,
                  SessionBrokerSettings settings = {});
 
-  [[nodiscard]] Task<void> run(Actor actor, std::shared_ptr<WebSocket> client) override;
+  [[nodiscard]] Task<void> run(Actor actor, std::shared_ptr<WebSocket> client, std::optional<TicketGrant> grant) override;
   // Whether the tenant may open one more: kResourceExhausted (reason too_many). For the answer before the upgrade; run()
   // checks again.
   [[nodiscard]] Status checkQuota(const TenantId& tenant) const;
@@ -50,13 +51,15 @@ class SplicingBroker final : public SessionBroker {
     SandboxRecord sandbox;
     std::shared_ptr<WebSocket> channel;
     std::string program;
-    SessionStreams streams = SessionStreams::kPipes;
+    SpliceRules rules;
     std::shared_ptr<void> use;  // the sandbox is in use until it goes
   };
   class Registration;
 
-  [[nodiscard]] Task<std::expected<Opening, Refusal>> open(Actor actor, std::shared_ptr<WebSocket> client, SessionId session);
-  [[nodiscard]] Task<Status> checkTerminals(TenantId tenant, HostId host);
+  [[nodiscard]] Task<std::expected<Opening, Refusal>> open(Actor actor, std::shared_ptr<WebSocket> client,
+                                                           std::optional<TicketGrant> grant, SessionId& session);
+  // What the session may ask of that host's agent. An offer that it does not know of is dropped from the request.
+  [[nodiscard]] Task<Status> fitToHost(TenantId tenant, HostId host, std::shared_ptr<OpenRequest> request);
   [[nodiscard]] Task<std::expected<OpenRequest, Refusal>> readOpen(std::shared_ptr<WebSocket> client);
   [[nodiscard]] Task<Result<SandboxRecord>> waitUntilRunning(TenantId tenant, std::string sandbox, Deadline deadline,
                                                              std::shared_ptr<WebSocket> client);

@@ -57,7 +57,7 @@ class BrokerTest : public StoreTest {
     agentServerSide.reset();
     broker_ = std::make_unique<SplicingBroker>(*store_, hub_, events_, clock_, settings_);
     TaskGroup group(loop_.get_executor());
-    group.spawn("session", broker_->run(acme_, std::move(clientServerSide)));
+    group.spawn("session", broker_->run(acme_, std::move(clientServerSide), std::nullopt));
     co_await body(client, agent);
     client->abort();
     agent->abort();
@@ -100,7 +100,7 @@ TEST_F(BrokerTest, CarriesFramesBothWaysAndClosesNormallyAfterTheExit) {
     EXPECT_TRUE(open.has_value());
     if (!open) co_return;
     EXPECT_EQ(open->sandboxId, sandbox_.id);
-    EXPECT_EQ(open->exec, (ExecSession{{"cat", "--password=hunter2"}, {"A=b"}, "/w", "u"}));
+    EXPECT_EQ(std::get<ExecSession>(open->kind), (ExecSession{{"cat", "--password=hunter2"}, {"A=b"}, "/w", "u"}));
     EXPECT_EQ(hub_.asked, sandbox_.hostId);
     co_await send(agent, Type::kOpened, R"({"sessionId":"x"})");
     EXPECT_EQ(co_await next(client), "\x10" R"({"sessionId":"x"})");
@@ -201,7 +201,7 @@ TEST_F(BrokerTest, ResizesOnlyWhatHasATerminal) {
   session([&](Socket client, Socket agent) -> Task<void> {
     co_await send(client, Type::kOpen, openFrame(R"(,"terminal":{"rows":24,"columns":80})"));
     const auto open = decodeSessionOpen(co_await next(agent));
-    EXPECT_TRUE(open && open->exec.terminal == (TerminalSize{24, 80}));
+    EXPECT_TRUE(open && std::get<ExecSession>(open->kind).terminal == (TerminalSize{24, 80}));
     co_await send(client, Type::kResize, terminalSizeJson({30, 90}));
     EXPECT_EQ(co_await next(agent), makeSessionFrame(Type::kResize, terminalSizeJson({30, 90})));
     co_await send(agent, Type::kResized, terminalSizeJson({30, 90}));
@@ -326,7 +326,7 @@ TEST_F(BrokerTest, LimitsTheSessionsOfATenantAndStopsWithTheServer) {
     EXPECT_TRUE(broker_->checkQuota(TenantId::make()));
     auto [second, serverSide] = MemoryWebSocket::pair(loop_.get_executor());
     TaskGroup group(loop_.get_executor());
-    group.spawn("second", broker_->run(acme_, std::move(serverSide)));
+    group.spawn("second", broker_->run(acme_, std::move(serverSide), std::nullopt));
     EXPECT_EQ(co_await refusal(second, "resource_exhausted"), 4429);
     co_await group.join();
     co_await broker_->stop();
@@ -335,6 +335,69 @@ TEST_F(BrokerTest, LimitsTheSessionsOfATenantAndStopsWithTheServer) {
     EXPECT_FALSE(co_await agent->read());
   });
   EXPECT_TRUE(broker_->checkQuota(acme_.tenantId));
+}
+
+TEST_F(BrokerTest, DropsAnOfferThatTheHostDoesNotKnowAndRefusesADemand) {
+  run(store_->linkUp({sandbox_.hostId, 1, {"exec", "terminal"}, {}, {}, now()})).value();
+  session([&](Socket client, Socket agent) -> Task<void> {
+    co_await send(client, Type::kOpen, openFrame(R"(,"reattach":{"client":"me"})"));
+    const auto open = decodeSessionOpen(co_await next(agent));
+    EXPECT_TRUE(open && !std::get<ExecSession>(open->kind).policy);
+    co_await send(client, Type::kAck, sessionOffsetJson(0));
+    EXPECT_EQ(co_await next(client), "closed");
+    EXPECT_EQ(client->closed().code, 1002) << "there is nothing to acknowledge in such a session";
+  });
+  giveChannel_ = false;
+  const std::string attach = R"({"kind":"attach","sandboxId":"box","sessionId":"ses_0123456789abcdefghjk"})";
+  for (const auto& frame : {openFrame(R"(,"reattach":{"detached":true})"), attach}) {
+    session([&](Socket client, Socket) -> Task<void> {
+      co_await send(client, Type::kOpen, frame);
+      EXPECT_EQ(co_await refusal(client, "failed_precondition"), 4409);
+    });
+  }
+}
+
+TEST_F(BrokerTest, NamesTheOwnerAndPassesOnWhatKeepsASession) {
+  run(store_->linkUp({sandbox_.hostId, 1, {"exec", "terminal", "reattach"}, {}, {}, now()})).value();
+  session([&](Socket client, Socket agent) -> Task<void> {
+    co_await send(client, Type::kOpen, openFrame(R"(,"reattach":{"client":"me","graceSeconds":5})"));
+    const auto open = decodeSessionOpen(co_await next(agent));
+    EXPECT_TRUE(open.has_value());
+    EXPECT_EQ(std::get<ExecSession>(open->kind).policy,
+              (SessionPolicy{acme_.userId.text(), "me", SessionPolicy::Lifetime::kGrace, Seconds(5)}));
+    co_await send(client, Type::kAck, sessionOffsetJson(7));
+    EXPECT_EQ(co_await next(agent), makeSessionFrame(Type::kAck, sessionOffsetJson(7)));
+    co_await send(agent, Type::kInputAck, sessionOffsetJson(9));
+    EXPECT_EQ(co_await next(client), makeSessionFrame(Type::kInputAck, sessionOffsetJson(9)));
+    co_await send(client, Type::kLeave, sessionDepartureJson(SessionDeparture::kHangUp));
+    co_await next(agent);
+    co_await agent->close(1000, "");
+    EXPECT_EQ(co_await next(client), "closed");
+    EXPECT_EQ(client->closed().code, 1000);
+  });
+  session([&](Socket client, Socket agent) -> Task<void> {
+    co_await send(client, Type::kOpen, R"({"kind":"attach","sandboxId":"box","sessionId":"ses_0123456789abcdefghjk","outputOffset":3})");
+    const auto open = decodeSessionOpen(co_await next(agent));
+    EXPECT_TRUE(open.has_value());
+    EXPECT_EQ(open->sessionId.text(), "ses_0123456789abcdefghjk");
+    EXPECT_EQ(std::get<AttachSession>(open->kind),
+              (AttachSession{acme_.userId.text(), AttachSession::Reach::kOwn, "", AttachSession::Mode::kWrite, 3}));
+    co_await send(client, Type::kAck, R"({"offset":-1})");
+    EXPECT_EQ(co_await next(client), "closed");
+    EXPECT_EQ(client->closed().code, 1002);
+  });
+}
+
+TEST_F(BrokerTest, LeavesADetachedSessionOnItsOwn) {
+  run(store_->linkUp({sandbox_.hostId, 1, {"exec", "reattach"}, {}, {}, now()})).value();
+  session([&](Socket client, Socket agent) -> Task<void> {
+    co_await send(client, Type::kOpen, openFrame(R"(,"reattach":{"detached":true})"));
+    co_await next(agent);
+    co_await send(agent, Type::kOpened, R"({"sessionId":"ses_0123456789abcdefghjk"})");
+    EXPECT_EQ((co_await next(client)).front(), static_cast<char>(Type::kOpened));
+    EXPECT_EQ(co_await next(client), "closed");
+    EXPECT_EQ(client->closed().code, 1000);
+  });
 }
 
 }  // namespace
