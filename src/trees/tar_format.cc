@@ -1,5 +1,7 @@
 #include "trees/tar_format.h"
 
+#include "base/utf8.h"
+
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -105,27 +107,10 @@ std::string timeText(std::int64_t seconds, std::uint32_t nanos) {
 
 }  // namespace
 
-bool isUtf8Text(std::string_view text) {
-  std::size_t i = 0;
-  while (i < text.size()) {
-    const auto lead = static_cast<unsigned char>(text[i]);
-    const int more = lead < 0x80 ? 0 : lead < 0xc2 ? -1 : lead < 0xe0 ? 1 : lead < 0xf0 ? 2 : lead < 0xf5 ? 3 : -1;
-    if (more < 0 || i + static_cast<std::size_t>(more) >= text.size()) return false;
-    for (int n = 1; n <= more; ++n) {
-      const auto next = static_cast<unsigned char>(text[i + static_cast<std::size_t>(n)]);
-      const unsigned char low = n > 1 ? 0x80 : lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
-      const unsigned char high = n > 1 ? 0xbf : lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
-      if (next < low || next > high) return false;
-    }
-    i += static_cast<std::size_t>(more) + 1;
-  }
-  return true;
-}
-
 std::string tarHeader(const TarEntry& entry) {
   const std::string name = entry.kind == TarKind::kDirectory ? entry.name + "/" : entry.name;
   std::string records;
-  if (!isUtf8Text(name) || !isUtf8Text(entry.linkTarget)) addRecord(records, "hdrcharset", "BINARY");
+  if (!isUtf8(name) || !isUtf8(entry.linkTarget)) addRecord(records, "hdrcharset", "BINARY");
   const std::size_t charset = records.size();
   if (name.size() > kNameField) addRecord(records, "path", name);
   if (entry.linkTarget.size() > kNameField) addRecord(records, "linkpath", entry.linkTarget);

@@ -40,6 +40,5 @@ struct TarEntry {
 [[nodiscard]] std::string tarEnd();
 // The end of one that breaks off: a global pax header with kTarErrorKey, and nothing after it.
 [[nodiscard]] std::string tarFailure(std::string_view message);
-[[nodiscard]] bool isUtf8Text(std::string_view text);
 
 }  // namespace gs

@@ -40,7 +40,7 @@ ALLOWED = {
     "agent/sessions": IO + ["wire", "agent/core", "agent/guest_channel"],
     "agent/daemon": IO + ["wire", "agent"],
     # Shared by the guest, which links nothing else of ours, and the command line: the standard library and system calls.
-    "trees": [],
+    "trees": ["base"],
     "guest": WIRE + ["trees"],
     "egress": IO,
     "server/core": WIRE,
@@ -53,7 +53,7 @@ ALLOWED = {
     "server/sandboxes": IO + ["wire", "server/core", "server/store", "server/placement", "server/gateway"],
     "server/gateway": IO + ["wire", "server/core", "server/store", "server/blueprints", "server/sandboxes", "server/identity"],
     "server/sessions": IO + ["wire", "server/core", "server/store", "server/gateway", "server/sandboxes"],
-    "server/files": IO + ["wire", "trees", "server/core", "server/store", "server/gateway"],
+    "server/files": IO + ["wire", "trees", "server/core", "server/store", "server/gateway", "server/sessions"],
     "server/logs": IO + ["wire", "server/core", "server/store", "server/gateway"],
     "server/api": IO + ["wire", "server"],
     "server/daemon": IO + ["wire", "server"],

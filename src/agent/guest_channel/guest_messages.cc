@@ -1,6 +1,7 @@
 #include "agent/guest_channel/guest_messages.h"
 
 #include "base/encoding.h"
+#include "base/utf8.h"
 #include "globalstacks/guest/v1/guest.pb.h"
 #include "wire/guest_frames.h"
 
@@ -22,24 +23,7 @@ constexpr std::size_t kMaxSessionText = 64;
 constexpr std::size_t kMaxProgramBytes = 128;
 constexpr std::int64_t kMaxSessionGraceMs = 3'600'000;
 
-// RFC 3629; protobuf strings must be that, or the guest could not read the frame.
-bool isUtf8(std::string_view text) {
-  std::size_t i = 0;
-  while (i < text.size()) {
-    const auto lead = static_cast<unsigned char>(text[i]);
-    const int more = lead < 0x80 ? 0 : lead < 0xc2 ? -1 : lead < 0xe0 ? 1 : lead < 0xf0 ? 2 : lead < 0xf5 ? 3 : -1;
-    if (more < 0 || i + static_cast<std::size_t>(more) >= text.size()) return false;
-    for (int n = 1; n <= more; ++n) {
-      const auto next = static_cast<unsigned char>(text[i + static_cast<std::size_t>(n)]);
-      const unsigned char low = n > 1 ? 0x80 : lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
-      const unsigned char high = n > 1 ? 0xbf : lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
-      if (next < low || next > high) return false;
-    }
-    i += static_cast<std::size_t>(more) + 1;
-  }
-  return true;
-}
-
+// Protobuf strings must be UTF-8, or the guest could not read the frame.
 Status checkText(std::string_view text, std::string_view what) {
   if (text.find('\0') != std::string_view::npos) {
     return fail(ErrorCode::kInvalidArgument, fmt::format("{} holds a zero byte", what));

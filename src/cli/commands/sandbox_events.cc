@@ -1,9 +1,9 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands/commands.h"
-#include "cli/event_stream.h"
 #include "cli/quantities.h"
 #include "cli/resources.h"
+#include "cli/stream_follower.h"
 #include "cli/text_width.h"
 
 namespace gs::cli {
@@ -64,75 +64,38 @@ Result<int> showHistory(Context& context, ApiClient& api, const std::string& id,
   return 0;
 }
 
-// The stream will not come back by being asked again.
-bool isFinal(const Error& error) {
-  switch (error.code) {
-    case ErrorCode::kInvalidArgument:
-    case ErrorCode::kUnauthenticated:
-    case ErrorCode::kPermissionDenied:
-    case ErrorCode::kNotFound:
-    case ErrorCode::kUnimplemented: return true;
-    default: return false;
-  }
-}
-
-class Follower {
+// Until the sandbox is gone, or for ever.
+class Follower final : public StreamFollower {
  public:
   Follower(Context& context, ApiClient& api, std::string sandbox, std::optional<std::int64_t> after)
-      : context_(context), api_(api), sandbox_(std::move(sandbox)), after_(after) {}
-
-  // Until the sandbox is gone, or for ever.
-  Result<int> run() {
-    while (true) {
-      const Status ended = once();
-      if (over_) return 0;
-      if (!written_) return fail(written_.error());
-      if (!ended && (isFinal(ended.error()) || !begun_)) return fail(ended.error());
-      context_.out().note(ended ? "the server ended the stream; going on" : fmt::format("{}; going on", ended.error().message));
-      parser_.reset();
-      GS_CHECK(api_.pause(parser_.retry()));
-    }
-  }
+      : StreamFollower(context, api, "/api/events"), sandbox_(std::move(sandbox)), after_(after) {}
 
  private:
-  Status once() {
+  Query query(Turn turn) const override {
     Query query;
     if (!sandbox_.empty()) query.emplace_back("sandboxId", sandbox_);
-    // Only for the first time; afterwards we know better.
-    if (parser_.lastId().empty() && after_) query.emplace_back("after", fmt::format("{}", *after_));
-    return api_.stream("/api/events", std::move(query), parser_.lastId(), [this](std::string_view piece) -> Result<StreamNext> {
-      begun_ = true;
-      GS_CHECK(parser_.feed(piece, [this](const StreamEvent& event) { show(event); }));
-      if (written_) written_ = context_.out().flush();
-      return over_ || !written_ ? StreamNext::kEnough : StreamNext::kMore;
-    });
+    if (turn == Turn::kFirst && after_) query.emplace_back("after", fmt::format("{}", *after_));
+    return query;
   }
 
-  void show(const StreamEvent& event) {
-    Output& out = context_.out();
+  void show(const StreamEvent& event) override {
     const auto data = parseJson(event.data);
     if (!data || !data->is_object()) return;
     if (event.name == "gap") {
-      if (out.isJson()) out.raw(canonicalJson(Json{{"gap", *data}}) + "\n");
-      return out.note(fmt::format("events between {} and {} are no longer kept", numberAt(*data, "after"), numberAt(*data, "through")));
+      if (out().isJson()) out().raw(canonicalJson(Json{{"gap", *data}}) + "\n");
+      return out().note(fmt::format("events between {} and {} are no longer kept", numberAt(*data, "after"), numberAt(*data, "through")));
     }
     if (event.name != "sandbox") return;
-    if (out.isJson()) {
-      out.raw(canonicalJson(*data) + "\n");
+    if (out().isJson()) {
+      out().raw(canonicalJson(*data) + "\n");
     } else {
-      out.line(out.isQuiet() ? event.id : lineOf(*data));
+      out().line(out().isQuiet() ? event.id : lineOf(*data));
     }
-    if (!sandbox_.empty() && textAt(*data, "kind") == "deleted") over_ = true;
+    if (!sandbox_.empty() && textAt(*data, "kind") == "deleted") finish();
   }
 
-  Context& context_;
-  ApiClient& api_;
   std::string sandbox_;
   std::optional<std::int64_t> after_;
-  EventStreamParser parser_;
-  bool begun_ = false;
-  bool over_ = false;
-  Status written_;
 };
 
 Result<int> sandboxEvents(Context& context, const EventsArgs& args) {

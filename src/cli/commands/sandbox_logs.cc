@@ -4,10 +4,9 @@
 
 #include "base/encoding.h"
 #include "cli/commands/commands.h"
-#include "cli/event_stream.h"
 #include "cli/quantities.h"
 #include "cli/resources.h"
-#include "cli/standard_streams.h"
+#include "cli/stream_follower.h"
 
 namespace gs::cli {
 
@@ -36,53 +35,22 @@ Result<std::string> sinceText(const std::string& text) {
   return formatTime(SystemClock().wallNow() - *ago);
 }
 
-// The stream will not come back by being asked again.
-bool isFinal(const Error& error) {
-  switch (error.code) {
-    case ErrorCode::kInvalidArgument:
-    case ErrorCode::kUnauthenticated:
-    case ErrorCode::kPermissionDenied:
-    case ErrorCode::kNotFound:
-    case ErrorCode::kUnimplemented: return true;
-    default: return false;
-  }
-}
-
-class Printer {
+class Printer final : public StreamFollower {
  public:
-  Printer(Context& context, ApiClient& api, std::string id, const LogsArgs& args, Query query)
-      : context_(context), api_(api), id_(std::move(id)), args_(args), query_(std::move(query)) {}
-
-  Result<int> run() {
-    while (true) {
-      const Status ended = once();
-      if (over_) return 0;
-      if (!written_) return fail(written_.error());
-      if (!ended && (isFinal(ended.error()) || !begun_)) return fail(ended.error());
-      context_.out().note(ended ? "the server ended the stream; going on" : fmt::format("{}; going on", ended.error().message));
-      parser_.reset();
-      GS_CHECK(api_.pause(parser_.retry()));
-    }
-  }
+  Printer(Context& context, ApiClient& api, const std::string& id, const LogsArgs& args, Query query)
+      : StreamFollower(context, api, resourcePath(kSandboxes, id) + "/logs"), args_(args), query_(std::move(query)) {}
 
  private:
-  Status once() {
-    return api_.stream(resourcePath(kSandboxes, id_) + "/logs", query_, parser_.lastId(), [this](std::string_view piece) -> Result<StreamNext> {
-      begun_ = true;
-      GS_CHECK(parser_.feed(piece, [this](const StreamEvent& event) { show(event); }));
-      if (written_) written_ = context_.out().flush();
-      return over_ || !written_ ? StreamNext::kEnough : StreamNext::kMore;
-    });
-  }
+  Query query(Turn) const override { return query_; }
 
-  void show(const StreamEvent& event) {
-    if (event.name == "end") over_ = true;
+  void show(const StreamEvent& event) override {
+    if (event.name == "end") finish();
     const auto data = parseJson(event.data);
     if (event.name != "output" || !data || !data->is_object()) return;
-    if (context_.out().isJson()) return context_.out().raw(canonicalJson(*data) + "\n");
+    if (out().isJson()) return out().raw(canonicalJson(*data) + "\n");
     if (const auto lost = numberAt(*data, "lostBytes"); lost > 0) {
       endLine();
-      context_.out().note(fmt::format("{} bytes before this are no longer kept", lost));
+      out().note(fmt::format("{} bytes before this are no longer kept", lost));
     }
     std::string bytes = textAt(*data, "text");
     if (data->contains("bytes")) bytes = fromBase64(textAt(*data, "bytes")).value_or("");
@@ -90,36 +58,28 @@ class Printer {
   }
 
   void print(std::string_view bytes, const std::string& time, int fd) {
-    std::string out;
+    std::string text;
     // Lines of the two streams are kept apart; the bytes themselves are not changed.
     if (!args_.timestamps) {
-      out = bytes;
+      text = bytes;
     } else {
       for (const char c : bytes) {
-        if (atLineStart_) out += time + " ";
+        if (atLineStart_) text += time + " ";
         atLineStart_ = c == '\n';
-        out.push_back(c);
+        text.push_back(c);
       }
     }
-    if (fd == STDOUT_FILENO) return context_.out().raw(out);
-    if (written_) written_ = context_.out().flush();
-    if (written_) written_ = writeFully(fd, out);
+    if (fd == STDOUT_FILENO) return out().raw(text);
+    writeTo(fd, text);
   }
 
   void endLine() {
-    if (args_.timestamps && !std::exchange(atLineStart_, true)) context_.out().raw("\n");
+    if (args_.timestamps && !std::exchange(atLineStart_, true)) out().raw("\n");
   }
 
-  Context& context_;
-  ApiClient& api_;
-  std::string id_;
   const LogsArgs& args_;
   Query query_;
-  EventStreamParser parser_;
   bool atLineStart_ = true;
-  bool begun_ = false;
-  bool over_ = false;
-  Status written_;
 };
 
 Result<int> sandboxLogs(Context& context, const LogsArgs& args) {

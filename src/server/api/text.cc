@@ -7,15 +7,6 @@ namespace {
 
 constexpr std::size_t kMaxInstance = 2048;
 
-// Length of the character that starts with `lead`, and the least value that needs so many bytes; 0: no lead byte.
-std::size_t lengthFrom(unsigned char lead, std::uint32_t& least) {
-  if (lead < 0x80) return least = 0, 1;
-  if (lead >= 0xC2 && lead < 0xE0) return least = 0x80, 2;
-  if (lead >= 0xE0 && lead < 0xF0) return least = 0x800, 3;
-  if (lead >= 0xF0 && lead < 0xF5) return least = 0x10000, 4;
-  return 0;
-}
-
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
 bool isUriCharacter(char c) {
@@ -24,24 +15,6 @@ bool isUriCharacter(char c) {
 }
 
 }  // namespace
-
-bool isUtf8(std::string_view text) {
-  for (std::size_t i = 0; i < text.size();) {
-    std::uint32_t least = 0;
-    const auto lead = static_cast<unsigned char>(text[i]);
-    const std::size_t length = lengthFrom(lead, least);
-    if (length == 0 || i + length > text.size()) return false;
-    std::uint32_t value = length == 1 ? lead : lead & (0x7FU >> length);
-    for (std::size_t k = 1; k < length; ++k) {
-      const auto next = static_cast<unsigned char>(text[i + k]);
-      if ((next & 0xC0U) != 0x80U) return false;
-      value = (value << 6U) | (next & 0x3FU);
-    }
-    if (value < least || value > 0x10FFFF || (value >= 0xD800 && value < 0xE000)) return false;
-    i += length;
-  }
-  return true;
-}
 
 std::string cutText(std::string_view text, std::size_t limit) {
   if (text.size() <= limit) return std::string(text);

@@ -4,10 +4,10 @@
 #include <string>
 #include <string_view>
 
+#include "base/utf8.h"
+
 namespace gs {
 
-// Valid UTF-8 (RFC 3629: no overlong forms, no surrogates).
-[[nodiscard]] bool isUtf8(std::string_view text);
 // At most `limit` bytes, never in the middle of a character.
 [[nodiscard]] std::string cutText(std::string_view text, std::size_t limit);
 // ASCII only, as header values and host names are compared.

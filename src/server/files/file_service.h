@@ -11,8 +11,7 @@
 #include "async/task_group.h"
 #include "server/core/records.h"
 #include "server/files/file_operation.h"
-#include "server/gateway/link_hub.h"
-#include "server/store/store.h"
+#include "server/sessions/session_account.h"
 
 namespace gs {
 
@@ -31,25 +30,20 @@ class FileService {
   [[nodiscard]] Task<Result<std::unique_ptr<FileOperation>>> begin(Actor actor, SandboxId sandbox, FileRequest request);
 
   // The sandboxes that have an operation now.
-  [[nodiscard]] std::vector<SandboxId> sandboxesInUse() const;
+  [[nodiscard]] std::vector<SandboxId> sandboxesInUse() const { return account_.sandboxesInUse(); }
   // Ends what runs, and every new one is refused. Returns when all ends are written.
   [[nodiscard]] Task<void> stop();
 
  private:
   class Use;
   [[nodiscard]] Task<Result<SandboxRecord>> find(TenantId tenant, SandboxId sandbox);
-  [[nodiscard]] Task<Result<std::shared_ptr<WebSocket>>> open(HostId host, SessionId session, SandboxId sandbox, std::string request);
   [[nodiscard]] Task<void> conclude(std::shared_ptr<WebSocket> channel, Actor actor, SandboxRecord sandbox, std::string detail,
                                     std::shared_ptr<Use> use);
-  [[nodiscard]] Task<void> noteActivity(SandboxRecord sandbox);
-  [[nodiscard]] Task<Status> audit(Actor actor, std::string action, SandboxId sandbox, std::string detail);
 
   Store& store_;
-  LinkHub& hub_;
-  const Clock& clock_;
   FileServiceSettings settings_;
+  SessionAccount account_;
   std::unordered_map<TenantId, std::size_t> running_;
-  std::map<SandboxId, std::size_t> inUse_;
   std::map<WebSocket*, std::weak_ptr<WebSocket>> channels_;
   TaskGroup tasks_;
   bool stopping_ = false;

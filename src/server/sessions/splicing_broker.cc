@@ -88,7 +88,7 @@ class SplicingBroker::Registration {
 
 SplicingBroker::SplicingBroker(Store& store, LinkHub& hub, SandboxEvents& events, const Clock& clock,
                                SessionBrokerSettings settings)
-    : store_(store), hub_(hub), events_(events), clock_(clock), settings_(settings) {}
+    : store_(store), events_(events), settings_(settings), account_(store, hub, clock, settings.channelTimeout) {}
 
 Status SplicingBroker::checkQuota(const TenantId& tenant) const {
   const auto it = open_.find(tenant);
@@ -118,9 +118,9 @@ Task<void> SplicingBroker::run(Actor actor, std::shared_ptr<WebSocket> client, s
       co_await (opening->channel->close(toHost, "the session is over") &&
                 client->close(end.closeCode, std::move(end.closeReason)));
       logInfo("session_end", {{"session", session.text()}, {"sandbox", sandbox.text()}, {"end", end.summary}});
-      const auto noted = co_await audit(actor, "session.end", sandbox, fmt::format("{} {}", session, end.summary));
+      const auto noted = co_await account_.audit(actor, "session.end", sandbox, fmt::format("{} {}", session, end.summary));
       if (!noted) logError("audit_not_written", {{"session", session.text()}, {"error", noted.error().describe()}});
-      co_await noteActivity(opening->sandbox);
+      co_await account_.noteActivity(opening->sandbox);
       co_return;
     }
   }
@@ -159,8 +159,8 @@ Task<std::expected<SplicingBroker::Opening, SplicingBroker::Refusal>> SplicingBr
   if (auto can = co_await fitToHost(actor.tenantId, sandbox->hostId, wanted); !can) {
     co_return std::unexpected(refusalOf(std::move(can).error()));
   }
-  auto inUse = use(sandbox->id);
-  co_await noteActivity(*sandbox);
+  auto inUse = account_.use(sandbox->id);
+  co_await account_.noteActivity(*sandbox);
   SessionOpen message{session, sandbox->id, {}};
   SpliceRules rules;
   std::string program;
@@ -186,12 +186,12 @@ Task<std::expected<SplicingBroker::Opening, SplicingBroker::Refusal>> SplicingBr
     message.kind = std::move(exec);
   }
   // Written before the program can run; its arguments may hold secrets and are left out.
-  auto noted = co_await audit(actor, "session.begin", sandbox->id, fmt::format("{} {} {}", session, kind, program));
+  auto noted = co_await account_.audit(actor, "session.begin", sandbox->id, fmt::format("{} {} {}", session, kind, program));
   if (!noted) co_return std::unexpected(refusalOf(std::move(noted).error()));
-  auto channel = co_await begin(sandbox->hostId, std::move(message));
+  auto channel = co_await account_.beginOnChannel(sandbox->hostId, {encode(message)});
   if (!channel) {
     auto refusal = refusalOf(std::move(channel).error());
-    noted = co_await audit(actor, "session.end", sandbox->id, fmt::format("{} not begun: {}", session, refusal.error.message));
+    noted = co_await account_.audit(actor, "session.end", sandbox->id, fmt::format("{} not begun: {}", session, refusal.error.message));
     if (!noted) logError("audit_not_written", {{"session", session.text()}, {"error", noted.error().describe()}});
     co_return std::unexpected(std::move(refusal));
   }
@@ -254,50 +254,6 @@ Task<Result<SandboxRecord>> SplicingBroker::waitUntilRunning(TenantId tenant, st
     // By id from now on: a name may meanwhile be another sandbox's.
     record = co_await store_.getSandbox(tenant, record->id);
   }
-}
-
-Task<Result<std::shared_ptr<WebSocket>>> SplicingBroker::begin(HostId host, SessionOpen message) {
-  const auto deadline = Deadline::after(settings_.channelTimeout);
-  const std::string bytes = encode(message);
-  for (;;) {
-    GS_CO_TRY(auto channel, co_await hub_.takeChannel(host, deadline));
-    // A spare may have died unnoticed; nothing has begun on it then.
-    if (co_await channel->write(bytes)) co_return channel;
-    if (deadline.expired()) co_return fail(ErrorCode::kDeadlineExceeded, "the host did not open a channel in time");
-  }
-}
-
-std::shared_ptr<void> SplicingBroker::use(const SandboxId& sandbox) {
-  ++inUse_[sandbox];
-  return {this, [sandbox](SplicingBroker* broker) {
-            const auto it = broker->inUse_.find(sandbox);
-            if (--it->second == 0) broker->inUse_.erase(it);
-          }};
-}
-
-std::vector<SandboxId> SplicingBroker::sandboxesInUse() const {
-  std::vector<SandboxId> out;
-  for (const auto& [sandbox, sessions] : inUse_) out.push_back(sandbox);
-  return out;
-}
-
-// Only where somebody counts on it: a write for each begin and end of a session.
-Task<void> SplicingBroker::noteActivity(const SandboxRecord& sandbox) {
-  if (sandbox.idleStop == Seconds(0)) co_return;
-  if (const auto noted = co_await store_.noteActivity(sandbox.id); !noted) {
-    logWarn("activity_not_noted", {{"sandbox", sandbox.id.text()}, {"error", noted.error().describe()}});
-  }
-}
-
-Task<Status> SplicingBroker::audit(Actor actor, std::string action, SandboxId sandbox, std::string detail) {
-  AuditRecord record;
-  record.tenantId = actor.tenantId;
-  record.actor = fmt::format("{}/{}", actor.userId, actor.apiKeyId);
-  record.action = std::move(action);
-  record.subject = sandbox.text();
-  record.detail = std::move(detail);
-  record.at = clock_.wallNow();
-  co_return co_await store_.appendAudit(std::move(record));
 }
 
 Task<void> SplicingBroker::stop() {

@@ -7,11 +7,11 @@
 #pragma once
 
 #include <expected>
-#include <map>
 #include <unordered_map>
 
 #include "server/gateway/link_hub.h"
 #include "server/sandboxes/sandbox_events.h"
+#include "server/sessions/session_account.h"
 #include "server/sessions/session_broker.h"
 #include "server/sessions/splice.h"
 
@@ -35,7 +35,7 @@ class SplicingBroker final : public SessionBroker {
   // checks again.
   [[nodiscard]] Status checkQuota(const TenantId& tenant) const;
   // The sandboxes that have a session now.
-  [[nodiscard]] std::vector<SandboxId> sandboxesInUse() const;
+  [[nodiscard]] std::vector<SandboxId> sandboxesInUse() const { return account_.sandboxesInUse(); }
   // Closes every session with 1001, and from now on every new one at once. Returns when the sockets are closed. Call it
   // before the HTTP server stops, or clients see a broken connection.
   [[nodiscard]] Task<void> stop();
@@ -63,19 +63,13 @@ class SplicingBroker final : public SessionBroker {
   [[nodiscard]] Task<std::expected<OpenRequest, Refusal>> readOpen(std::shared_ptr<WebSocket> client);
   [[nodiscard]] Task<Result<SandboxRecord>> waitUntilRunning(TenantId tenant, std::string sandbox, Deadline deadline,
                                                              std::shared_ptr<WebSocket> client);
-  [[nodiscard]] Task<Result<std::shared_ptr<WebSocket>>> begin(HostId host, SessionOpen message);
-  [[nodiscard]] std::shared_ptr<void> use(const SandboxId& sandbox);
-  [[nodiscard]] Task<void> noteActivity(const SandboxRecord& sandbox);
-  [[nodiscard]] Task<Status> audit(Actor actor, std::string action, SandboxId sandbox, std::string detail);
   [[nodiscard]] static Refusal refusalOf(Error error);
 
   Store& store_;
-  LinkHub& hub_;
   SandboxEvents& events_;
-  const Clock& clock_;
   SessionBrokerSettings settings_;
+  SessionAccount account_;
   std::unordered_map<TenantId, std::size_t> open_;
-  std::map<SandboxId, std::size_t> inUse_;
   std::unordered_map<WebSocket*, std::weak_ptr<WebSocket>> clients_;
   bool stopping_ = false;
 };
