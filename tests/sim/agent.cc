@@ -193,13 +193,7 @@ Task<AssignmentAck> SimAgent::assign(Assignment assignment) {
   co_return ack;
 }
 
-std::optional<HeldSandbox> SimAgent::findHeld(const SandboxId& id) {
-  const auto* record = supervisor_->find(id);
-  if (record == nullptr) return std::nullopt;
-  HeldSandbox held{record->assignment, std::nullopt};
-  if (record->observation.sequence != 0) held.observation = record->observation;
-  return held;
-}
+std::optional<HeldSandbox> SimAgent::findHeld(const SandboxId& id) { return supervisor_->findHeld(id); }
 
 std::vector<HeldDestruction> SimAgent::heldDestructions() const {
   return alive() && recovered_ && supervisor_ ? supervisor_->heldDestructions() : std::vector<HeldDestruction>();

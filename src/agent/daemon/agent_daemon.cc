@@ -158,13 +158,7 @@ std::vector<HostCondition> AgentDaemon::hostConditions() {
   return out;
 }
 
-std::optional<HeldSandbox> AgentDaemon::findHeld(const SandboxId& id) {
-  const auto* record = supervisor_.find(id);
-  if (record == nullptr) return std::nullopt;
-  HeldSandbox held{record->assignment, std::nullopt};
-  if (record->observation.sequence != 0) held.observation = record->observation;
-  return held;
-}
+std::optional<HeldSandbox> AgentDaemon::findHeld(const SandboxId& id) { return supervisor_.findHeld(id); }
 
 Task<Result<std::uint32_t>> AgentDaemon::confirmDeletions(std::string fence) {
   if (fence_.remote == RemoteConfirmation::kRefused) {

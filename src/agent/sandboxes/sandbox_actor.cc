@@ -44,6 +44,7 @@ SandboxActor::SandboxActor(const SandboxParts& parts, SandboxRecord record, Obse
       tasks_(parts.executor),
       guestTasks_(parts.executor) {
   facts_.bootId = parts_.bootId;
+  saved_ = record_.observation;
   journalled_ = record_.assignment.generation;
   // An agent before this one may have begun to archive it, whatever is wanted now.
   layerTouched_ = record_.observation.sequence != 0 || record_.intent == Intent::kTakeLayer;
@@ -99,10 +100,12 @@ Task<Status> SandboxActor::ensureJournalled() {
 
 Task<Status> SandboxActor::save() {
   const auto generation = record_.assignment.generation;
+  auto observation = record_.observation;
   if (const auto saved = co_await parts_.journal.save(record_); !saved) {
     // The journal's trouble is not the sandbox's: it fails no generation, and nothing is done before it is over.
     co_return fail(ErrorCode::kUnavailable, "the journal cannot be written: " + saved.error().message);
   }
+  saved_ = std::move(observation);
   journalled_ = std::max(journalled_, generation);
   co_return Status();
 }

@@ -64,6 +64,8 @@ class SandboxActor {
     const bool told = record_.observation.sequence <= record_.ackedSequence;
     return told || staged_ ? nullptr : &record_.observation;
   }
+  // The last observation that is on disk; sequence 0: none. All that may be told of the sandbox, for the same reason.
+  [[nodiscard]] const Observation& saved() const { return saved_; }
   // Looking again, or an engine that does not answer, does not end what was running (rule 2).
   [[nodiscard]] bool running() const {
     const bool lookingAgain = facts_.container == Seen::kUnknown && record_.observation.state == SandboxState::kRunning;
@@ -126,6 +128,7 @@ class SandboxActor {
   std::unique_ptr<GuestChannel> guest_;
   std::shared_ptr<RunEnd> runEnd_ = std::make_shared<RunEnd>();
   std::optional<Observation> staged_;
+  Observation saved_;
   std::uint64_t journalled_ = 0;  // the newest generation that is on disk; the one in memory may be ahead of it
   Event changed_;
   std::uint64_t changes_ = 0;

@@ -218,8 +218,16 @@ void Supervisor::acknowledge(const SandboxId& id, std::uint64_t sequence) {
 
 std::vector<AssignmentVersion> Supervisor::versions() const {
   std::vector<AssignmentVersion> out;
-  for (const auto& [id, actor] : actors_) out.push_back({id, actor->record().assignment.generation, actor->record().observation.sequence});
+  for (const auto& [id, actor] : actors_) out.push_back({id, actor->record().assignment.generation, actor->saved().sequence});
   return out;
+}
+
+std::optional<HeldSandbox> Supervisor::findHeld(const SandboxId& id) const {
+  const auto found = actors_.find(id);
+  if (found == actors_.end()) return std::nullopt;
+  HeldSandbox held{found->second->record().assignment, std::nullopt};
+  if (found->second->saved().sequence != 0) held.observation = found->second->saved();
+  return held;
 }
 
 std::vector<Observation> Supervisor::unacknowledged() const {

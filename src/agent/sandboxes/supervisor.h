@@ -46,6 +46,8 @@ class Supervisor final : public SessionHost {
     return found == actors_.end() ? nullptr : &found->second->record();
   }
   [[nodiscard]] std::vector<AssignmentVersion> versions() const;
+  // What the control plane may be told of one that it asks about: nothing that is not on disk yet.
+  [[nodiscard]] std::optional<HeldSandbox> findHeld(const SandboxId& id) const;
   // The last observation of each sandbox that the control plane has not acknowledged.
   [[nodiscard]] std::vector<Observation> unacknowledged() const;
   [[nodiscard]] std::size_t runningCount() const;

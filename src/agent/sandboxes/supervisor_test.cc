@@ -502,6 +502,32 @@ class SupervisorTest : public ::testing::Test {
     co_await supervisor->stop();
   }
 
+  Task<void> runScript(const char* script) {
+    EXPECT_TRUE(co_await database_.run([script](Database& db) -> Status { return db.executeScript(script); }));
+  }
+
+  // The agent may die before it can write, and would then give the number to something else.
+  Task<void> tellsOnlyWhatIsOnDisk() {
+    auto supervisor = makeSupervisor();
+    EXPECT_TRUE(co_await supervisor->recover());
+    EXPECT_FALSE((co_await supervisor->assign(assignment(1))).refusal);
+    EXPECT_TRUE(co_await waitFor(SandboxState::kRunning, 1));
+    const auto told = last();
+    co_await runScript("PRAGMA query_only = 1");
+    guest_->exitWorkload({3, 0, ""});
+    for (const auto deadline = Deadline::after(Millis(20'000)); supervisor->find(id_)->observation == told && !deadline.expired();) {
+      co_await sleepFor(Millis(2));
+    }
+    EXPECT_GT(supervisor->find(id_)->observation.sequence, told.sequence);
+    EXPECT_EQ(supervisor->findHeld(id_)->observation, told);
+    EXPECT_EQ(supervisor->versions().at(0).sequence, told.sequence);
+    EXPECT_EQ(last(), told);
+    co_await runScript("PRAGMA query_only = 0");
+    EXPECT_TRUE(co_await waitFor(SandboxState::kFailed, 1));
+    EXPECT_EQ(supervisor->findHeld(id_)->observation, last());
+    co_await supervisor->stop();
+  }
+
   Task<void> olderVersionWrites() {
     SandboxRecord record;
     record.assignment = assignment(1);
@@ -783,6 +809,7 @@ TEST_F(SupervisorTest, BeginsNoEndedRunAgainBecauseTheEngineDidNotAnswer) {
 }
 TEST_F(SupervisorTest, DistrustsAnAdditionThatAnOlderVersionLeftBehind) { runTask(loop_, olderVersionWrites()); }
 TEST_F(SupervisorTest, BelievesNoRuntimeThatSaysDone) { runTask(loop_, lyingRuntime()); }
+TEST_F(SupervisorTest, TellsOnlyWhatIsOnDisk) { runTask(loop_, tellsOnlyWhatIsOnDisk()); }
 TEST_F(SupervisorTest, CountsOnFromWhereTheControlPlaneHasHeard) { runTask(loop_, countsOn()); }
 TEST_F(SupervisorTest, RunsExecsWhileItLooksAgain) { runTask(loop_, execWhileLooking()); }
 TEST_F(SupervisorTest, KeepsTheWorkloadsOwnExit) { runTask(loop_, workloadEnds()); }
