@@ -164,12 +164,19 @@ Decision afterEnd(const SandboxRecord& record, const SandboxFacts& facts) {
   return {Step::kWait, std::move(draft), within};
 }
 
+// Told in the name of a fresh root file system that was held or refused then: what ran was on the one before.
+bool toldOfOldRoot(const SandboxRecord& record) {
+  const auto& reason = record.observation.reason;
+  return record.assignment.rootGeneration != 0 && record.runGeneration < record.assignment.rootGeneration &&
+         (reason == kHeldReason || reason == kRefusedReason);
+}
+
 // A run counts as this generation's when it was started in its name, or was told of in its name: the latter covers a run
 // that was going on when the generation came, and one that was adopted after the journal was lost.
 bool ranInThisGeneration(const SandboxRecord& record) {
   const auto& said = record.observation;
   return record.runGeneration == record.assignment.generation ||
-         (said.generation == record.assignment.generation &&
+         (said.generation == record.assignment.generation && !toldOfOldRoot(record) &&
           (said.state == SandboxState::kRunning || (said.exit && tellsAnEnd(said))));
 }
 

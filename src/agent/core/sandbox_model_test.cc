@@ -625,6 +625,22 @@ struct Replacement {
   std::optional<SandboxState> says;
 };
 
+// The record was lost with the old root gone, and what the control plane has heard last is older than that.
+TEST(SandboxModel, MakesAFreshRootThatWasHeldWhenItWasToldOfLast) {
+  for (const auto reason : {kHeldReason, kRefusedReason}) {
+    SandboxRecord record;
+    record.assignment = assignment(6, kRunning);
+    record.assignment.rootGeneration = 6;
+    record.observation.generation = 6;
+    record.observation.sequence = 5;
+    record.observation.state = SandboxState::kRunning;
+    record.observation.reason = reason;
+    EXPECT_EQ(decide(record, withBlueprint(seen(Seen::kAbsent))).step, Step::kCreate);
+    record.observation.reason.clear();
+    EXPECT_EQ(decide(record, withBlueprint(seen(Seen::kAbsent))).observe.value().reason, "container_lost");
+  }
+}
+
 TEST(SandboxModel, ReplacesWhatWasMadeBeforeTheFreshRoot) {
   const auto none = std::optional<SandboxState>();
   const Replacement rows[] = {

@@ -420,6 +420,12 @@ void AgentLink::expectSessions() {
   if (canExec_) channels_.keepSpares(hub_.settings_.spareChannels);
 }
 
+void AgentLink::assign(const Assignment& assignment) {
+  // The host's own from now on, and once it was deleted nothing to adopt any more.
+  if (unknown_) unknown_->erase(assignment.sandboxId);
+  send(assignment);
+}
+
 void AgentLink::send(decltype(ServerMessage::body) body) {
   if (ended_) return;
   if (outbound_.size() >= hub_.settings_.maxOutbound) {

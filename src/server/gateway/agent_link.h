@@ -21,6 +21,8 @@ class AgentLink : public std::enable_shared_from_this<AgentLink> {
   [[nodiscard]] Task<void> run(std::string serialHex);
   // Queued; a queue that is full ends the link.
   void send(decltype(ServerMessage::body) body);
+  // The same, for what is wanted of a sandbox that is this host's by the record.
+  void assign(const Assignment& assignment);
 
   [[nodiscard]] const HostId& host() const { return host_; }
   [[nodiscard]] std::uint64_t epoch() const { return epoch_; }

@@ -43,7 +43,7 @@ Millis GatewayHub::telemetryInterval() const {
 void GatewayHub::sendAssignment(const HostId& host, const Assignment& assignment) {
   const auto link = findLink(host);
   if (!link) return;
-  link->send(assignment);
+  link->assign(assignment);
   link->expectSessions();
 }
 
