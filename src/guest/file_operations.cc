@@ -97,13 +97,8 @@ FileResult<FileDone> statFile(FileConnection& connection, const pb::FileRequest&
 FileResult<FileDone> listDirectory(FileConnection& connection, const pb::FileRequest& request) {
   const auto& path = request.path();
   const auto limit = std::clamp<std::uint32_t>(request.list().limit(), 1, kMaxListed);
-  const auto held = holdPath(AT_FDCWD, path, Links::kFollow);
-  if (!held) return fileFail(held.error());
-  auto directory = openDirectory(held->get(), ".");
-  if (!directory) {
-    if (directory.error().error == ENOTDIR) return fileFail(pb::FileError::KIND_NOT_A_DIRECTORY, quotedName(path) + " is not a directory");
-    return fileFail(directory.error());
-  }
+  auto directory = openDirectoryAt(path);
+  if (!directory) return std::unexpected(std::move(directory).error());
   DirectoryNames names(std::move(*directory));
   // The smallest ones after the last page, and one more to know whether there is a next: memory of a page, however many.
   std::set<std::string, std::less<>> page;
@@ -249,6 +244,15 @@ std::unexpected<FileFailure> systemFailure(int error, std::string_view doing, st
   return fileFail(systemFail(error, doing, name).error());
 }
 std::unexpected<FileFailure> hungUp() { return fileFail(pb::FileError::KIND_UNAVAILABLE, "the agent closed the connection"); }
+
+FileResult<OwnedFd> openDirectoryAt(const std::string& path) {
+  const auto held = holdPath(AT_FDCWD, path, Links::kFollow);
+  if (!held) return fileFail(held.error());
+  auto directory = openDirectory(held->get(), ".");
+  if (directory) return std::move(*directory);
+  if (directory.error().error == ENOTDIR) return fileFail(pb::FileError::KIND_NOT_A_DIRECTORY, quotedName(path) + " is not a directory");
+  return fileFail(directory.error());
+}
 
 SplitPath splitPath(std::string_view path) {
   while (path.size() > 1 && path.ends_with('/')) path.remove_suffix(1);

@@ -29,6 +29,8 @@ struct SplitPath {
   std::string name;
 };
 [[nodiscard]] SplitPath splitPath(std::string_view path);
+// The directory at that path, links in it followed.
+[[nodiscard]] FileResult<OwnedFd> openDirectoryAt(const std::string& path);
 void fillInfo(globalstacks::guest::v1::FileInfo& out, const struct stat& info, std::string_view name);
 
 // file_write.cc

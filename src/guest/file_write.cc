@@ -187,13 +187,8 @@ FileResult<FileDone> writeTree(FileConnection& connection, const pb::FileRequest
   const auto& path = request.path();
   const bool made = ::mkdir(path.c_str(), 0755) == 0;
   if (!made && errno != EEXIST) return systemFailure(errno, "make the directory", path);
-  const auto held = holdPath(AT_FDCWD, path, Links::kFollow);
-  if (!held) return fileFail(held.error());
-  auto directory = openDirectory(held->get(), ".");
-  if (!directory) {
-    if (directory.error().error == ENOTDIR) return fileFail(pb::FileError::KIND_NOT_A_DIRECTORY, quotedName(path) + " is not a directory");
-    return fileFail(directory.error());
-  }
+  auto directory = openDirectoryAt(path);
+  if (!directory) return std::unexpected(std::move(directory).error());
   TreeExtractor extractor(std::move(*directory), {.owners = ExtractRules::Owners::kKeep,
                                                   .special = ExtractRules::Special::kRefuse,
                                                   .top = made ? ExtractRules::Top::kSet : ExtractRules::Top::kKeep,

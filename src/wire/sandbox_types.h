@@ -39,6 +39,11 @@ enum class SandboxState : std::uint8_t {
 // Whether a host can have said it; the others are states of the control plane alone, and no message can carry them.
 [[nodiscard]] bool isObservable(SandboxState state);
 
+// Reasons that both ends know: what goes on as it was, though its destruction, or a fresh root file system, is wished. The
+// wish waits for somebody's confirmation; somebody refused it.
+inline constexpr std::string_view kDeletionHeld = "deletion_held";
+inline constexpr std::string_view kDeletionRejected = "deletion_rejected";
+
 struct Resources {
   std::uint32_t cpuMillis = 1000;
   std::uint64_t memoryBytes = 512ULL << 20;

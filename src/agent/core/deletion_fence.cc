@@ -57,7 +57,7 @@ Decision decideHeld(const SandboxRecord& record) {
   const bool deletes = record.assignment.desired == DesiredState::kDeleted;
   ObservationDraft draft;
   draft.state = deletes || record.observation.sequence == 0 ? SandboxState::kDeleting : record.observation.state;
-  draft.reason = kHeldReason;
+  draft.reason = kDeletionHeld;
   draft.message = fmt::format("{} waits for a confirmation: many sandboxes of this host were to be destroyed at once",
                               deletes ? "the deletion" : "the fresh root file system");
   draft.exit = record.observation.exit;
@@ -91,7 +91,7 @@ Decision decideRefused(const SandboxRecord& record, const SandboxFacts& facts) {
                                         record.observation.exit};
   }
   if (decision.observe && decision.observe->reason.empty()) {
-    decision.observe->reason = kRefusedReason;
+    decision.observe->reason = kDeletionRejected;
     decision.observe->message = fmt::format("{} was refused by somebody who looks after its host; it takes another wish",
                                             deletes ? "the deletion" : "the fresh root file system");
   }

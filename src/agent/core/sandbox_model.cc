@@ -168,7 +168,7 @@ Decision afterEnd(const SandboxRecord& record, const SandboxFacts& facts) {
 bool toldOfOldRoot(const SandboxRecord& record) {
   const auto& reason = record.observation.reason;
   return record.assignment.rootGeneration != 0 && record.runGeneration < record.assignment.rootGeneration &&
-         (reason == kHeldReason || reason == kRefusedReason);
+         (reason == kDeletionHeld || reason == kDeletionRejected);
 }
 
 // A run counts as this generation's when it was started in its name, or was told of in its name: the latter covers a run

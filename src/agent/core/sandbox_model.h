@@ -19,10 +19,6 @@ enum class Intent : std::uint8_t { kNone, kCreate, kStart, kStop, kRemove, kTake
 [[nodiscard]] std::string_view intentName(Intent intent);
 [[nodiscard]] Intent parseIntent(std::string_view name);  // unknown: kNone
 
-// Reasons of what goes on as it was, though its destruction is wished; see deletion_fence.h.
-inline constexpr std::string_view kHeldReason = "deletion_held";
-inline constexpr std::string_view kRefusedReason = "deletion_rejected";
-
 struct SandboxRecord {
   Assignment assignment;
   Intent intent = Intent::kNone;

@@ -163,7 +163,9 @@ class ListeningChannel final : public GuestChannel {
   Task<Result<Answer>> ask(Question& question, std::string payload, std::string what, Deadline deadline);
   void takeAnswer(std::uint64_t nonce, Answer answer);
   Status checkKeepsSessions() const;
-  // Asks for a process or a session, and waits for its connection.
+  // Asks for something that has a connection of its own (`payload` names it by id and key), and waits for that.
+  Task<Result<ConnectionPtr>> connectData(std::uint64_t id, std::string key, std::string payload, std::string_view what, Deadline deadline);
+  // The same for a process or a session.
   Task<Result<std::unique_ptr<GuestExec>>> connectExec(std::uint64_t id, std::string key, std::string payload,
                                                        ExecStreams streams, Deadline deadline);
 
@@ -410,19 +412,8 @@ Task<Result<std::unique_ptr<GuestExec>>> ListeningChannel::attachSession(AttachS
 
 Task<Result<std::unique_ptr<GuestExec>>> ListeningChannel::connectExec(std::uint64_t id, std::string key, std::string payload,
                                                                        ExecStreams streams, Deadline deadline) {
-  GS_CO_CHECK(co_await connectedBy(deadline));
-  PendingEntry entry(*this, id, std::move(key));
-  auto& exec = entry.get();
-  const auto control = control_;
-  GS_CO_CHECK(co_await withDeadline(deadline, "asking the guest for a process", control->writeFrame(std::move(payload))));
-  while (!exec.connection && !exec.failure) {
-    if (closed_) co_return fail(closedError());
-    if (control_ != control) co_return fail(ErrorCode::kUnavailable, "the sandbox's guest went away");
-    if (deadline.expired()) co_return fail(ErrorCode::kDeadlineExceeded, "the guest did not start the process in time");
-    co_await exec.resolved.waitUntil(deadline);
-  }
-  if (exec.failure) co_return fail(std::move(*exec.failure));
-  co_return co_await withDeadline(deadline, "starting the process", beginExec(exec.connection, streams));
+  GS_CO_TRY(auto connection, co_await connectData(id, std::move(key), std::move(payload), "a process", deadline));
+  co_return co_await withDeadline(deadline, "starting the process", beginExec(std::move(connection), streams));
 }
 
 Status ListeningChannel::checkKeepsSessions() const {
@@ -498,18 +489,24 @@ Task<Result<std::shared_ptr<GuestConnection>>> ListeningChannel::startFiles(Dead
                        .withReason("files_unsupported")
                        .withFix("stop and start the sandbox"));
   }
-  PendingEntry entry(*this, id, key);
+  co_return co_await connectData(id, key, encodeStartFiles(id, key), "a file operation", deadline);
+}
+
+Task<Result<ListeningChannel::ConnectionPtr>> ListeningChannel::connectData(std::uint64_t id, std::string key, std::string payload,
+                                                                            std::string_view what, Deadline deadline) {
+  GS_CO_CHECK(co_await connectedBy(deadline));
+  PendingEntry entry(*this, id, std::move(key));
   auto& pending = entry.get();
   const auto control = control_;
-  GS_CO_CHECK(co_await withDeadline(deadline, "asking the guest for a file operation", control->writeFrame(encodeStartFiles(id, key))));
+  GS_CO_CHECK(co_await withDeadline(deadline, fmt::format("asking the guest for {}", what), control->writeFrame(std::move(payload))));
   while (!pending.connection && !pending.failure) {
     if (closed_) co_return fail(closedError());
     if (control_ != control) co_return fail(ErrorCode::kUnavailable, "the sandbox's guest went away");
-    if (deadline.expired()) co_return fail(ErrorCode::kDeadlineExceeded, "the guest did not begin the file operation in time");
+    if (deadline.expired()) co_return fail(ErrorCode::kDeadlineExceeded, fmt::format("the guest did not begin {} in time", what));
     co_await pending.resolved.waitUntil(deadline);
   }
   if (pending.failure) co_return fail(std::move(*pending.failure));
-  co_return pending.connection;
+  co_return std::move(pending.connection);
 }
 
 Task<Status> ListeningChannel::stopWorkload(Millis grace) {

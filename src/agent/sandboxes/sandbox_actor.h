@@ -58,14 +58,11 @@ class SandboxActor {
   [[nodiscard]] Task<Status> endSession(std::string session, SessionClaim claim, Deadline deadline);
 
   [[nodiscard]] const SandboxRecord& record() const { return record_; }
-  // The last observation, when the control plane has not acknowledged it. One that is not on disk yet is not told: after
-  // a crash its sequence would be given to another.
-  [[nodiscard]] const Observation* unacknowledged() const {
-    const bool told = record_.observation.sequence <= record_.ackedSequence;
-    return told || staged_ ? nullptr : &record_.observation;
-  }
-  // The last observation that is on disk; sequence 0: none. All that may be told of the sandbox, for the same reason.
+  // The last observation that is on disk; sequence 0: none. All that may be told of the sandbox: after a crash the sequence
+  // of anything later would be given to another.
   [[nodiscard]] const Observation& saved() const { return saved_; }
+  // The same, when the control plane has not acknowledged it.
+  [[nodiscard]] const Observation* unacknowledged() const { return saved_.sequence > record_.ackedSequence ? &saved_ : nullptr; }
   // Looking again, or an engine that does not answer, does not end what was running (rule 2).
   [[nodiscard]] bool running() const {
     const bool lookingAgain = facts_.container == Seen::kUnknown && record_.observation.state == SandboxState::kRunning;

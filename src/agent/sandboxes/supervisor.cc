@@ -132,35 +132,29 @@ void Supervisor::settle(const std::vector<HeldDestruction>& answered, Destructio
 }
 
 Task<Result<std::uint32_t>> Supervisor::confirmDestructions(std::string fence) {
-  const auto found = findHeld(fence);
-  // A repeat; but for a set that is held once more, which an old message can bring about.
-  if (!found && !fence.empty() && fence == confirmed_.fence) co_return confirmed_.count;
-  GS_CO_TRY(const auto held, found);
-  std::vector<Journal::Release> releases;
-  for (const auto& each : held) releases.emplace_back(each.sandboxId, each.generation);
-  crashPoint("confirm_deletions.before");
-  GS_CO_CHECK(co_await parts_.journal.release(std::move(releases)));
-  crashPoint("confirm_deletions.after");
-  confirmed_ = {std::move(fence), static_cast<std::uint32_t>(held.size())};
-  settle(held, Destruction::kReleased);
-  logInfo("deletions_confirmed", {{"fence", confirmed_.fence}, {"count", confirmed_.count}});
-  co_return confirmed_.count;
+  static constexpr Answer kConfirm{Destruction::kReleased, &Journal::release, "confirm_deletions", "deletions_confirmed"};
+  co_return co_await answer(std::move(fence), kConfirm, confirmed_);
 }
 
 Task<Result<std::uint32_t>> Supervisor::refuseDestructions(std::string fence) {
+  static constexpr Answer kReject{Destruction::kRefused, &Journal::refuse, "reject_deletions", "deletions_rejected"};
+  co_return co_await answer(std::move(fence), kReject, refused_);
+}
+
+Task<Result<std::uint32_t>> Supervisor::answer(std::string fence, const Answer& answer, Answered& last) {
   const auto found = findHeld(fence);
   // A repeat; but for a set that is held once more, which an old message can bring about.
-  if (!found && !fence.empty() && fence == refused_.fence) co_return refused_.count;
+  if (!found && !fence.empty() && fence == last.fence) co_return last.count;
   GS_CO_TRY(const auto held, found);
-  std::vector<Journal::Release> refusals;
-  for (const auto& each : held) refusals.emplace_back(each.sandboxId, each.generation);
-  crashPoint("reject_deletions.before");
-  GS_CO_CHECK(co_await parts_.journal.refuse(std::move(refusals)));
-  crashPoint("reject_deletions.after");
-  refused_ = {std::move(fence), static_cast<std::uint32_t>(held.size())};
-  settle(held, Destruction::kRefused);
-  logInfo("deletions_rejected", {{"fence", refused_.fence}, {"count", refused_.count}});
-  co_return refused_.count;
+  std::vector<Journal::Release> answers;
+  for (const auto& each : held) answers.emplace_back(each.sandboxId, each.generation);
+  crashPoint(fmt::format("{}.before", answer.point));
+  GS_CO_CHECK(co_await (parts_.journal.*answer.write)(std::move(answers)));
+  crashPoint(fmt::format("{}.after", answer.point));
+  last = {std::move(fence), static_cast<std::uint32_t>(held.size())};
+  settle(held, answer.as);
+  logInfo(answer.event, {{"fence", last.fence}, {"count", last.count}});
+  co_return last.count;
 }
 
 Task<AssignmentAck> Supervisor::assign(Assignment assignment) {

@@ -82,6 +82,18 @@ class Supervisor final : public SessionHost {
     return found == answers_.end() ? FenceAnswers() : found->second;
   }
   void settle(const std::vector<HeldDestruction>& answered, Destruction as);
+  struct Answered {
+    std::string fence;
+    std::uint32_t count = 0;
+  };
+  // What becomes of what is held, where that is written, and what it is called.
+  struct Answer {
+    Destruction as;
+    Task<Status> (Journal::*write)(std::vector<Journal::Release>);
+    std::string_view point;
+    std::string_view event;
+  };
+  [[nodiscard]] Task<Result<std::uint32_t>> answer(std::string fence, const Answer& answer, Answered& last);
   // Whether the accepted assignment may do what it asks for. A release is on disk when this returns.
   [[nodiscard]] Task<Result<Destruction>> fence(Assignment assignment, const SandboxActor* actor);
   [[nodiscard]] std::optional<SteadyTime> takenSince(const SandboxId& id) const {
@@ -107,10 +119,6 @@ class Supervisor final : public SessionHost {
   DeletionFence fence_;
   std::map<SandboxId, SteadyTime> takenAt_;  // those that came since the start
   std::map<SandboxId, FenceAnswers> answers_;  // as in the journal
-  struct Answered {
-    std::string fence;
-    std::uint32_t count = 0;
-  };
   Answered confirmed_, refused_;  // the last ones
   TaskGroup tasks_;
 };

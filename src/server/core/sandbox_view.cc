@@ -46,7 +46,7 @@ void showDeleting(SandboxRecord& record, const HostHearing& host) {
 
 // It runs as wished, and not in the fresh root file system that was wished besides.
 bool isAboutFreshRoot(const SandboxRecord& record) {
-  return isCurrent(record) && (record.reason == "deletion_held" || record.reason == kDeletionRejected);
+  return isCurrent(record) && (record.reason == kDeletionHeld || record.reason == kDeletionRejected);
 }
 
 std::string whatRunsThere(const SandboxRecord& record) {

@@ -27,8 +27,7 @@ void showToClients(SandboxRecord& record, const HostHearing& host);
 // Whether starting it again is a new start: it ended by itself in its present generation.
 [[nodiscard]] bool endedByItself(const SandboxRecord& observed);
 
-// What its host tells of a deletion that was rejected there (`rejectDeletions`), and whether it has told that.
-inline constexpr std::string_view kDeletionRejected = "deletion_rejected";
+// Whether its host has told that its deletion was rejected there (`rejectDeletions`).
 [[nodiscard]] bool deletionWasRejected(const SandboxRecord& observed);
 
 // Whether the observation is of what is wanted now. A state of an older generation says nothing about the present wish.
