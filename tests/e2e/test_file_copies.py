@@ -1,12 +1,10 @@
 """`gstacks sandbox cp`, ls, cat, stat, rm and mkdir, against a real sandbox."""
 
-import contextlib
 import hashlib
 import io
 import json
 import os
 import re
-import socket
 import stat
 import tarfile
 import threading
@@ -14,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from harness.cutting_proxy import CuttingProxy
 from harness.terminal import Terminal
 from harness.waiting import wait_until
 
@@ -108,54 +107,15 @@ def test_many_small_files_go_both_ways(cli, run, home, tmp_path):
     assert tree_of(tmp_path / "back") == tree_of(source)
 
 
-class Cutter:
-    """Stands between a client and the server, and cuts each connection after so many bytes; 0: never again."""
-
-    def __init__(self, port, budget):
-        self.port, self.budget, self.cuts = port, budget, 0
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self):
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            server = socket.create_connection(("127.0.0.1", self.port))
-            left = [self.budget]
-            for source, sink in ((client, server), (server, client)):
-                threading.Thread(target=self._pump, args=(source, sink, left, (client, server)), daemon=True).start()
-
-    def _pump(self, source, sink, left, both):
-        try:
-            while data := source.recv(65536):
-                if self.budget and left[0] < len(data):
-                    self.cuts += 1
-                    self.budget = 0
-                    break
-                left[0] -= len(data)
-                sink.sendall(data)
-        except OSError:
-            pass
-        for one in both:
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            # Closed as well: a peer that still sends has to hear that nobody reads.
-            one.close()
-
-    def close(self):
-        self._listener.close()
-
-
 @pytest.fixture
 def cutter(shared_stack):
+    """Makes a proxy before the server that cuts once, the first connection that carries so many bytes."""
     made = []
 
     def make(budget):
-        made.append(Cutter(shared_stack.server.http_port, budget))
-        return made[-1]
+        proxy = CuttingProxy(shared_stack.server.http_port, lambda: None if proxy.cuts else budget)
+        made.append(proxy)
+        return proxy
     yield make
     for one in made:
         one.close()
@@ -197,7 +157,7 @@ def test_download_goes_on_where_it_was_cut(shared_stack, cli, run, home, tmp_pat
 
 
 def key_for(stack, between):
-    return {**os.environ, "GSTACKS_BASE_URL": between.url, "GSTACKS_API_KEY": stack.server.api_key}
+    return {**os.environ, "GSTACKS_BASE_URL": f"http://127.0.0.1:{between.port}", "GSTACKS_API_KEY": stack.server.api_key}
 
 
 @pytest.mark.parametrize("there,sent", [("right", SIZE // 2), ("wrong", SIZE)], ids=["what is right is kept", "what is wrong is fetched again"])

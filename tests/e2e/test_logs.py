@@ -13,11 +13,8 @@ LIMITS = "logs: {bytesPerSandbox: 262144, filesPerSandbox: 4}\ndeletionFence: {p
 
 @pytest.fixture(scope="module")
 def stack(docker, busybox_archive):
-    with Stack(agents=1, engine=docker, start=False) as stack:
+    with Stack(agents=1, engine=docker, agent_config=LIMITS) as stack:
         stack.import_blueprint(busybox_archive)
-        stack.agent.config_file.write_text(LIMITS)
-        stack.agent.start()
-        stack.wait_connected()
         yield stack
 
 

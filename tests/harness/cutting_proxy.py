@@ -50,6 +50,8 @@ class CuttingProxy:
         for end in pair[:2]:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+            # Closed as well: a peer that still sends has to hear that nobody reads.
+            end.close()
 
     def close(self):
         self._listener.close()

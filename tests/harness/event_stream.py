@@ -10,6 +10,7 @@ import json
 import requests
 
 from .contract import Contract
+from .server_sent_events import events_of
 
 
 class EventStream:
@@ -37,24 +38,15 @@ class EventStream:
 
     def next(self):
         """The next event with data; positions and comments are taken on the way. None: the server ended the stream, cleanly."""
-        fields = {}
-        for line in self._lines:
-            text = line.decode()
-            if not text:
-                if "id" in fields:
-                    self.position = int(fields["id"])
-                if "data" in fields:
-                    return self._checked(fields)
-                fields = {}
-                continue
-            name, _, value = text.partition(":")
-            value = value.removeprefix(" ")
-            if name == "":
-                self.comments.append(value)
-            elif name == "retry":
-                self.retry_ms = int(value)
-            else:
-                fields[name] = value
+        for fields in events_of(self._lines):
+            if "" in fields:
+                self.comments.append(fields[""])
+            if "retry" in fields:
+                self.retry_ms = int(fields["retry"])
+            if "id" in fields:
+                self.position = int(fields["id"])
+            if "data" in fields:
+                return self._checked(fields)
         return None
 
     def _checked(self, fields):

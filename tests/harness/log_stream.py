@@ -10,6 +10,7 @@ import json
 import requests
 
 from .contract import Contract
+from .server_sent_events import events_of
 
 
 class LogStream:
@@ -32,14 +33,7 @@ class LogStream:
 
     def pieces(self):
         """(data of the event with "raw" bytes) until the stream ends; `ended` tells whether that was said."""
-        fields = {}
-        for line in self._lines:
-            text = line.decode()
-            if text:
-                name, _, value = text.partition(":")
-                fields[name] = value.removeprefix(" ")
-                continue
-            event, fields = fields, {}
+        for event in events_of(self._lines):
             if event.get("event") == "end":
                 self.ended = True
                 return

@@ -93,7 +93,7 @@ class Server:
 class Agent:
     """gstacks-agent with its own state and run directory: one host."""
 
-    def __init__(self, directory, server_url, docker_socket=DEFAULT_SOCKET, name="agent", args=(), env=None):
+    def __init__(self, directory, server_url, docker_socket=DEFAULT_SOCKET, name="agent", args=(), env=None, config=AGENT_CONFIG):
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.name = name
@@ -104,7 +104,7 @@ class Agent:
         self.binary = find_binary("gstacks-agent")
         # A config of its own, or the machine's /etc/gstacks/agent.yaml would take part in the test.
         self.config_file = self.directory / "agent.yaml"
-        self.config_file.write_text(AGENT_CONFIG)
+        self.config_file.write_text(config)
         self._common = ["--config", self.config_file, "--state-dir", self.state_dir, "--run-dir", self.run_dir]
         self.process = ManagedProcess(
             name, [self.binary, "run", *self._common, "--docker-socket", self.docker_socket,
@@ -187,13 +187,13 @@ class Stack:
 
     live = []  # for the failure report
 
-    def __init__(self, agents=1, engine=None, server_args=(), server_env=None, agent_args=(), agent_env=None, start=True):
+    def __init__(self, agents=1, engine=None, server_args=(), server_env=None, agent_args=(), agent_env=None, agent_config=AGENT_CONFIG, start=True):
         # Unix socket paths are limited to 107 bytes: short names, and not below pytest's long directories.
         self.directory = Path(tempfile.mkdtemp(prefix="gs-", dir="/tmp"))
         self.docker_socket = getattr(engine, "socket_path", engine) or DEFAULT_SOCKET
         self.engine = DockerEngine(self.docker_socket)
         self.agents = []
-        self._agent_args, self._agent_env = agent_args, agent_env
+        self._agent_args, self._agent_env, self._agent_config = agent_args, agent_env, agent_config
         self._image_references = set()
         self._clients = []
         self.server = Server(self.directory / "s", args=server_args, env=server_env)
@@ -224,6 +224,7 @@ class Stack:
         name = f"h{len(self.agents)}"
         options.setdefault("args", self._agent_args)
         options.setdefault("env", self._agent_env)
+        options.setdefault("config", self._agent_config)
         options.setdefault("docker_socket", self.docker_socket)
         agent = Agent(self.directory / name, self.server.agent_url, name=name, **options)
         self.agents.append(agent)
