@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <regex>
 
 #include "globalstacks/guest/v1/files.pb.h"
 
@@ -38,6 +40,20 @@ pb::FileFrame infoFrame() {
   return frame;
 }
 
+pb::FileFrame entryFrame() {
+  pb::FileFrame frame;
+  *frame.mutable_entry() = infoFrame().info();
+  return frame;
+}
+
+pb::FileFrame doneFrame() {
+  pb::FileFrame frame;
+  frame.mutable_done()->set_entries(3);
+  frame.mutable_done()->set_bytes(5'000'000'000);
+  frame.mutable_done()->set_more(true);
+  return frame;
+}
+
 TEST(FileFrames, RequestsAreAsRecorded) {
   const std::string path = "/a\n\xff";
   expectGolden("stat", encode(FileRequest{path, StatFile{true, 77}}));
@@ -53,6 +69,23 @@ TEST(FileFrames, RequestsAreAsRecorded) {
   expectGolden("end", encodeFileEnd());
   expectGolden("error", encodeFileError(makeError(ErrorCode::kFailedPrecondition, "it is stopped").withReason("sandbox_not_running")));
   expectGolden("info", infoFrame().SerializeAsString());
+  expectGolden("entry", entryFrame().SerializeAsString());
+  expectGolden("done", doneFrame().SerializeAsString());
+}
+
+// The frame and the request are one of several each: every one of them has a file.
+TEST(FileFrames, EveryFrameOfTheContractIsRecorded) {
+  std::ifstream file(std::string(GS_SOURCE_DIR) + "/proto/globalstacks/guest/v1/files.proto");
+  const std::string text(std::istreambuf_iterator<char>(file), {});
+  const std::regex choice(R"(\n    \w+ (\w+) = \d+;)");
+  std::size_t found = 0;
+  for (std::sregex_iterator it(text.begin(), text.end(), choice), end; it != end; ++it) {
+    const std::string name = (*it)[1];
+    if (name == "request") continue;  // the frame around each of the operations
+    ++found;
+    EXPECT_TRUE(std::filesystem::exists(goldenPath(name))) << name;
+  }
+  EXPECT_EQ(found, 14U);
 }
 
 TEST(FileFrames, AnswersDecodeToTheirValues) {
@@ -69,6 +102,11 @@ TEST(FileFrames, AnswersDecodeToTheirValues) {
                                                    .version = "1-2a-3f",
                                                    .sha256 = std::string(32, '\x80'),
                                                    .sizeUnknown = true}));
+  EXPECT_EQ(std::get<FileEntry>(*decodeFileAnswer(entryFrame().SerializeAsString())).info, std::get<FileInfo>(*answer));
+  const auto done = std::get<FileDone>(*decodeFileAnswer(doneFrame().SerializeAsString()));
+  EXPECT_EQ(done.entries, 3U);
+  EXPECT_EQ(done.bytes, 5'000'000'000U);
+  EXPECT_TRUE(done.more);
   const auto error = decodeFileAnswer(encodeFileError(makeError(ErrorCode::kResourceExhausted, "32 run").withReason("too_many")));
   EXPECT_EQ(std::get<Error>(*error).code, ErrorCode::kResourceExhausted);
   EXPECT_EQ(std::get<Error>(*error).reason, "too_many");
